@@ -1,0 +1,15 @@
+// What the CPU and the operating system can run.
+#pragma once
+
+namespace pqrnn {
+
+struct CpuFeatures {
+  bool avx2 = false;        // AVX2, FMA, F16C, BMI2
+  bool avx512 = false;      // F, BW, DQ, VL
+  bool avx512vnni = false;  // the above and VNNI
+  bool neon_dotprod = false;
+};
+
+CpuFeatures detect_cpu();
+
+}  // namespace pqrnn

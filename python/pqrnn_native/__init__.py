@@ -1,0 +1,7 @@
+"""pQRNN text encoders: no vocabulary, no embedding table, a few megabytes, native speed."""
+
+from __future__ import annotations
+
+from ._core import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,1 @@
+"""Training and distillation (needs the ``train`` extra)."""

