@@ -18,15 +18,35 @@ namespace py = pybind11;
 namespace {
 
 // In the order of pqrnn::WordClass and pqrnn::GraphemeClass.
-constexpr const char* kWordNames[] = {
-    "Other",       "CR",           "LF",           "Newline",       "Extend",
-    "ZWJ",         "Format",       "Regional_Indicator", "Katakana", "Hebrew_Letter",
-    "ALetter",     "Single_Quote", "Double_Quote", "MidNumLet",     "MidLetter",
-    "MidNum",      "Numeric",      "ExtendNumLet", "WSegSpace"};
-constexpr const char* kGraphemeNames[] = {
-    "Other", "CR", "LF", "Control", "Extend", "ZWJ", "Regional_Indicator", "Prepend", "SpacingMark",
-    "L",     "V",  "T",  "LV",      "LVT",    "Consonant", "Linker", "Extend_Linker", "Extend_Only",
-    "Pictographic"};
+constexpr const char* kWordNames[] = {"Other",        "CR",
+                                      "LF",           "Newline",
+                                      "Extend",       "ZWJ",
+                                      "Format",       "Regional_Indicator",
+                                      "Katakana",     "Hebrew_Letter",
+                                      "ALetter",      "Single_Quote",
+                                      "Double_Quote", "MidNumLet",
+                                      "MidLetter",    "MidNum",
+                                      "Numeric",      "ExtendNumLet",
+                                      "WSegSpace"};
+constexpr const char* kGraphemeNames[] = {"Other",
+                                          "CR",
+                                          "LF",
+                                          "Control",
+                                          "Extend",
+                                          "ZWJ",
+                                          "Regional_Indicator",
+                                          "Prepend",
+                                          "SpacingMark",
+                                          "L",
+                                          "V",
+                                          "T",
+                                          "LV",
+                                          "LVT",
+                                          "Consonant",
+                                          "Linker",
+                                          "Extend_Linker",
+                                          "Extend_Only",
+                                          "Pictographic"};
 
 char32_t code_point(const py::int_& value) {
   int overflow = 0;

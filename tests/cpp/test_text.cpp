@@ -104,10 +104,13 @@ void properties_of_known_characters() {
 void words_of_known_texts() {
   CHECK_EQ(tokens(""), "");
   CHECK_EQ(tokens(" \t\r\n"), "");
-  CHECK_EQ(tokens("Don't pay $3.14, e-mail a_b@c.org!"), "Don't|pay|$|3.14|,|e|-|mail|a_b|@|c.org|!");
+  CHECK_EQ(tokens("Don't pay $3.14, e-mail a_b@c.org!"),
+           "Don't|pay|$|3.14|,|e|-|mail|a_b|@|c.org|!");
   CHECK_EQ(tokens("a:b 1:2 a.1 1.a a,b 1;2"), "a:b|1|:|2|a|.|1|1|.|a|a|,|b|1;2");
   CHECK_EQ(tokens("a.\xC3\xA9 a.\xE2\x82\xAC"), "a.\xC3\xA9|a|.|\xE2\x82\xAC");
-  CHECK_EQ(tokens("a\xFF\xFE" "b"), "a|\xFF|\xFE|b");
+  CHECK_EQ(tokens("a\xFF\xFE"
+                  "b"),
+           "a|\xFF|\xFE|b");
 }
 
 // A million characters of one thing each; counts by hand. Quadratic code would not return.
@@ -135,13 +138,34 @@ void long_runs() {
 // A segment depends on nothing before it: cutting at any token end leaves the later tokens alone.
 // The texts are random, from characters that take part in rules; the generator is xorshift.
 void tokens_do_not_depend_on_what_precedes_them() {
-  const std::string parts[] = {
-      "a",        "\xD7\x90", "1",        "_",        "'",        "\"",       ".",      ",",
-      " ",        "\r",       "\n",       "\xCC\x88", "\xC2\xAD", "\xE2\x80\x8D",
-      "\xE3\x82\xA2",         "\xE6\xBC\xA2",         "\xE0\xB8\xB3",         "\xE0\xB5\x8E",
-      "\xE1\x80\x80",         "\xE1\x80\xB9",         "\xF0\x9F\x91\xA9",     "\xF0\x9F\x87\xA9",
-      "\xE1\x84\x80",         "\xE1\x85\xA1",         "\xE1\x86\xA8",         "\xE0\xA4\x83",
-      "\xFF",     "\xE2\x82"};
+  const std::string parts[] = {"a",
+                               "\xD7\x90",
+                               "1",
+                               "_",
+                               "'",
+                               "\"",
+                               ".",
+                               ",",
+                               " ",
+                               "\r",
+                               "\n",
+                               "\xCC\x88",
+                               "\xC2\xAD",
+                               "\xE2\x80\x8D",
+                               "\xE3\x82\xA2",
+                               "\xE6\xBC\xA2",
+                               "\xE0\xB8\xB3",
+                               "\xE0\xB5\x8E",
+                               "\xE1\x80\x80",
+                               "\xE1\x80\xB9",
+                               "\xF0\x9F\x91\xA9",
+                               "\xF0\x9F\x87\xA9",
+                               "\xE1\x84\x80",
+                               "\xE1\x85\xA1",
+                               "\xE1\x86\xA8",
+                               "\xE0\xA4\x83",
+                               "\xFF",
+                               "\xE2\x82"};
   std::uint64_t state = 88172645463325252u;
   for (int round = 0; round < 20000; ++round) {
     std::string text;
@@ -168,9 +192,11 @@ void tokens_do_not_depend_on_what_precedes_them() {
 
 void spans_become_characters() {
   // a, e acute (2 bytes), ill-formed (2), euro sign (3), eight ASCII
-  const Exact text("a\xC3\xA9\xE2\x82\xE2\x82\xAC" "abcdefgh");
-  std::vector<Span> spans = {{0, 1}, {1, 3}, {3, 5}, {5, 8}, {8, 16}, {16, 16},
-                             {2, 2}, {2, 4}, {6, 7}, {0, 99}};
+  const Exact text(
+      "a\xC3\xA9\xE2\x82\xE2\x82\xAC"
+      "abcdefgh");
+  std::vector<Span> spans = {{0, 1},   {1, 3}, {3, 5}, {5, 8}, {8, 16},
+                             {16, 16}, {2, 2}, {2, 4}, {6, 7}, {0, 99}};
   pqrnn::to_char_spans(text, spans.data(), spans.size());
   std::string result;
   for (const Span& s : spans) {
