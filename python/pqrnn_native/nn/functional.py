@@ -10,7 +10,8 @@ from . import ops
 __all__ = ["forget_mult", "qrnn_pool"]
 
 
-def _lengths(lengths: Tensor | None) -> Tensor | None:
+def as_lengths(lengths: Tensor | None) -> Tensor | None:
+    """Lengths as the operators want them."""
     if lengths is None:
         return None
     if not isinstance(lengths, Tensor):
@@ -49,10 +50,11 @@ def forget_mult(
 
     The scan is Merity's "forget mult" and the recurrence of section 12.2 of the specification.
     """
-    return ops.forget_mult(f, x, h0, None, _lengths(lengths), reverse)
+    return ops.forget_mult(f, x, h0, None, as_lengths(lengths), reverse)
 
 
-def _seed(zoneout: float) -> Tensor | None:
+def draw_seed(zoneout: float) -> Tensor | None:
+    """A seed for zoneout from torch's random state."""
     return torch.randint(2**63 - 1, ()) if zoneout else None
 
 
@@ -98,6 +100,6 @@ def qrnn_pool(
     zoneout as in section 12.2 of the specification: no rescaling.
     """
     h, _, last = ops.qrnn_pool(
-        z, f, o, i, h0, _lengths(lengths), _seed(zoneout), float(zoneout), reverse
+        z, f, o, i, h0, as_lengths(lengths), draw_seed(zoneout), float(zoneout), reverse
     )
     return (h, last) if return_state else h
