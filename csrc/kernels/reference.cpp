@@ -1,4 +1,6 @@
 // Kernels of the instruction set "reference": slow, obvious, accumulating in double.
+#include <cmath>
+
 #include "kernels/kernels.h"
 
 namespace pqrnn {
