@@ -1,5 +1,7 @@
 #include "text/utf8.h"
 
+#include <cstring>
+
 namespace pqrnn {
 
 namespace {
@@ -73,6 +75,56 @@ int encode_utf8(char32_t code_point, char* out) {
   // length ones and a zero on top: 0xC0, 0xE0, 0xF0
   out[0] = static_cast<char>((0xF00u >> length & 0xFF) | code_point);
   return length;
+}
+
+namespace {
+
+// A place in a text: code point number `index` starts at byte `begin`.
+struct Place {
+  std::size_t begin;
+  std::size_t index;
+};
+
+// The place of the code point that byte `offset` lies in, found from `place` at or before it.
+Place find(std::string_view text, Place place, std::size_t offset) {
+  const char* const data = text.data();
+  const char* const end = data + text.size();
+  while (place.begin < offset) {
+    std::uint64_t eight;
+    if (place.begin + sizeof eight <= offset) {
+      std::memcpy(&eight, data + place.begin, sizeof eight);
+      if ((eight & 0x8080808080808080u) == 0) {
+        place.begin += sizeof eight;
+        place.index += sizeof eight;
+        continue;
+      }
+    }
+    char32_t code_point;
+    const char* const p = data + place.begin;
+    int length = decode_utf8(p, end, code_point);
+    if (length == 0) length = ill_formed_length(p, end);
+    if (place.begin + static_cast<std::size_t>(length) > offset) break;
+    place.begin += static_cast<std::size_t>(length);
+    ++place.index;
+  }
+  return place;
+}
+
+}  // namespace
+
+void to_char_spans(std::string_view text, Span* spans, std::size_t count) {
+  Place place = {0, 0};
+  const auto seek = [&](std::size_t offset) {
+    if (offset > text.size()) offset = text.size();
+    place = find(text, offset < place.begin ? Place{0, 0} : place, offset);
+    return place.begin < offset;  // within a code point
+  };
+  for (Span* span = spans; span != spans + count; ++span) {
+    seek(span->begin);
+    span->begin = place.index;
+    const bool cut = seek(span->end);
+    span->end = place.index + (cut ? 1 : 0);
+  }
 }
 
 }  // namespace pqrnn

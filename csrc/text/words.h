@@ -8,10 +8,13 @@
 
 namespace pqrnn {
 
-// Appends to `words` the byte spans of the tokens of `text`: the segments of UAX #29 word
-// segmentation that are not only white space or controls. Scripts without spaces between words, where UAX #29 knows
-// no boundary (Thai, Lao, Khmer, Myanmar, Han, Hiragana, ...), are split by grapheme cluster.
-// Ill-formed bytes count as U+FFFD.
+// Appends to `words` the byte spans of the tokens of `text`: what lies between two neighbouring
+// boundaries, unless it is all blank (white space, controls, invisible format characters). A
+// boundary is a default word boundary of UAX #29 that is also the boundary of an extended grapheme
+// cluster. So scripts without spaces between words, in whose letters UAX #29 sees no words (Thai,
+// Lao, Khmer, Myanmar, Han, Hiragana, ...), are split by grapheme cluster, and no rule ever cuts a
+// character as readers see it. Ill-formed bytes count as U+FFFD, one per maximal subpart.
+// Linear in the length of `text`, whatever it holds; allocates nothing but room in `words`.
 void split_words(std::string_view text, std::vector<Span>& words);
 
 }  // namespace pqrnn
