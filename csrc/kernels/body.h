@@ -2,6 +2,24 @@
 // PQRNN_ISA_NAMESPACE and PQRNN_ISA_NAME and includes this header, nothing else.
 #include "kernels/kernels.h"
 
+#if defined(__SSE2__) || defined(_M_X64)
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes the undefined source of unmasked AVX-512 intrinsics for a mistake (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#include <arm_neon.h>
+#endif
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
 #if defined(_MSC_VER)
 #define PQRNN_RESTRICT __restrict
 #else
