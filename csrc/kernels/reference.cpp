@@ -1,6 +1,6 @@
 // Kernels of the instruction set "reference": slow, obvious, accumulating in double.
-#include <math.h>
-#include <string.h>
+#include <cmath>
+#include <cstring>
 
 #include "kernels/kernels.h"
 

@@ -74,6 +74,8 @@ def _check_names(config: PQRNNConfig, name: str, used: bool) -> None:
         if not isinstance(entry, str):
             raise TypeError(f"{name} must hold str, got {entry!r}")
         _check_unicode(name, entry)
+    if len(names) > 65536:
+        raise ValueError(f"{name} must hold at most 65536 names, got {len(names)}")
     if len(set(names)) != len(names):
         twice = next(entry for entry in names if names.count(entry) > 1)
         raise ValueError(f"{name} must be distinct, got {twice!r} twice")
