@@ -6,6 +6,7 @@ namespace py = pybind11;
 
 void bind_cpu(py::module_& m);
 void bind_text(py::module_& m);
+void bind_unicode(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_model(py::module_& m);
 
@@ -14,6 +15,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("__version__") = PQRNN_VERSION;
   bind_cpu(m);
   bind_text(m);
+  bind_unicode(m);
   bind_ops(m);
   bind_model(m);
 }

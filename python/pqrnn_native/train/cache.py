@@ -27,9 +27,7 @@ _FORMAT = 1
 
 
 def _key(text: str) -> bytes:
-    return hashlib.blake2b(
-        text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES
-    ).digest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
 
 
 class TeacherCache:
@@ -76,9 +74,7 @@ class TeacherCache:
         os.truncate(self._vectors, rows * row_bytes)
         os.truncate(self._keys, rows * _KEY_BYTES)
         keys = self._keys.read_bytes()
-        self._rows = {
-            keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]: row for row in range(rows)
-        }
+        self._rows = {keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]: row for row in range(rows)}
 
     def add(
         self,

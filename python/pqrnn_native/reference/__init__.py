@@ -1,0 +1,1 @@
+"""Slow, obvious twins of what the compiled core does; the tests compare the two."""

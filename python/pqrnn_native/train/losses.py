@@ -1,0 +1,52 @@
+"""Losses between a student's sentence vectors and a teacher's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of ``1 - cos(student, teacher)`` over rows.
+
+    Args:
+        student, teacher: ``[n, dim]``, any scale.
+
+    Returns:
+        A scalar in [0, 2].
+    """
+    return 1 - (normalize(student, dim=1) * normalize(teacher, dim=1)).sum(1).mean()
+
+
+def relational_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the two in-batch cosine matrices, off the diagonal.
+
+    It asks that pairs of sentences be as similar for the student as they are for the teacher,
+    which is what a ranking by similarity is judged by.
+
+    Args:
+        student: ``[n, dim]``; teacher: ``[n, any width]``; n >= 2.
+    """
+    a, b = normalize(student, dim=1), normalize(teacher, dim=1)
+    n = a.shape[0]
+    difference = (a @ a.T - b @ b.T).fill_diagonal_(0.0)
+    return difference.square().sum() / (n * (n - 1))
+
+
+def ranking_loss(student: Tensor, teacher: Tensor, temperature: float = 0.05) -> Tensor:
+    """Cross entropy between the two in-batch neighbour distributions, less the teacher's entropy.
+
+    Row i's distribution is the softmax over j != i of cos(i, j) / temperature: a KL divergence, so
+    that near neighbours count more than the mass of unrelated pairs.
+
+    Args:
+        student: ``[n, dim]``; teacher: ``[n, any width]``; n >= 2.
+        temperature: > 0.
+    """
+    a, b = normalize(student, dim=1), normalize(teacher, dim=1)
+    off = ~torch.eye(a.shape[0], dtype=torch.bool, device=a.device)
+    rows = a.shape[0]
+    log_p = (b @ b.T / temperature)[off].view(rows, rows - 1).log_softmax(1)
+    log_q = (a @ a.T / temperature)[off].view(rows, rows - 1).log_softmax(1)
+    return (log_p.exp() * (log_p - log_q)).sum(1).mean()

@@ -1,0 +1,141 @@
+"""A training run on disk: settings, log, checkpoint, best model, curves, progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._optional import require
+
+
+class Bar:
+    """A progress bar that knows the state rather than the increment."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def at(self, done: int, total: int | None = None, **values: float) -> None:
+        """Show ``done`` of ``total``, and figures beside it."""
+        if total is not None and self._bar.total != total:
+            self._bar.total = total
+            self._bar.initial = self._bar.n = done  # a resumed run starts its clock here
+            self._bar.refresh()
+        if values:
+            self._bar.set_postfix({k: f"{v:.4g}" for k, v in values.items()}, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: made when absent.
+        description: JSON-able facts that define the run; a folder made with other facts is refused.
+
+    Raises:
+        ValueError: the folder holds a run of another description.
+    """
+
+    def __init__(self, path: str | Path, description: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.description: dict[str, Any] = json.loads(json.dumps(description))
+        self.model_path = self.path / "model.safetensors"
+        self._started = time.monotonic()
+        self._best: float | None = None
+        self._earlier_seconds = 0.0
+        stored = self.path / "config.json"
+        if stored.exists():
+            found = json.loads(stored.read_text("utf-8"))
+            changed = [k for k in self.description if found.get(k) != self.description[k]]
+            if changed:
+                raise ValueError(
+                    f"run folder {str(self.path)!r} was made with another {', '.join(changed)}; "
+                    "choose a new folder or delete it"
+                )
+        else:
+            _write_whole(stored, json.dumps(self.description, indent=1).encode())
+
+    def seconds(self) -> float:
+        """Training time so far, resumed parts included."""
+        return self._earlier_seconds + time.monotonic() - self._started
+
+    def log(self, row: dict[str, Any]) -> None:
+        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The log so far. A step that was logged twice, before and after a cut, counts once."""
+        path = self.path / "log.jsonl"
+        if not path.exists():
+            return []
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+        return list({row["step"]: row for row in rows}.values())
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Replace ``checkpoint.pt``; a kill at any moment leaves the old or the new one whole."""
+        path = self.path / "checkpoint.pt"
+        temporary = path.with_suffix(".tmp")
+        torch.save({**state, "best": self._best, "seconds": self.seconds()}, temporary)
+        os.replace(temporary, path)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        self._best, self._earlier_seconds = state["best"], state["seconds"]
+        return state
+
+    def keep_best(self, score: float, save: Callable[[Path], None]) -> None:
+        """Save the model when ``score`` is the highest so far."""
+        if self._best is None or score > self._best:
+            save(self.model_path)
+            self._best = score
+
+    def best_shown(self) -> dict[str, float]:
+        return {} if self._best is None else {"best": self._best}
+
+    @contextmanager
+    def bar(
+        self, title: str, *, unit: str, show: bool | None, total: int | None = None
+    ) -> Iterator[Bar]:
+        """A tqdm bar; ``show=None`` shows it on a terminal only."""
+        tqdm = require("tqdm", extra="train").tqdm
+        hidden = not (sys.stderr.isatty() if show is None else show)
+        with tqdm(total=total, desc=title, unit=unit, disable=hidden, mininterval=0.5) as bar:
+            yield Bar(bar)
+
+    def draw_curves(self) -> None:
+        """Write ``curve.png``: every logged figure against the step. Needs matplotlib."""
+        matplotlib = require("matplotlib", extra="train")
+        matplotlib.use("Agg")
+        pyplot = require("matplotlib.pyplot", extra="train")
+        rows = self.rows()
+        names = [k for k in (rows[-1] if rows else {}) if k not in ("step", "seconds")]
+        if not names:
+            return
+        figure, axes = pyplot.subplots(len(names), 1, sharex=True, figsize=(6, 2.2 * len(names)),
+                                       squeeze=False)
+        for axis, name in zip(axes[:, 0], names, strict=True):
+            axis.plot([r["step"] for r in rows if name in r], [r[name] for r in rows if name in r])
+            axis.set_ylabel(name)
+            axis.grid(alpha=0.3)
+        axes[-1, 0].set_xlabel("step")
+        figure.tight_layout()
+        figure.savefig(self.path / "curve.png", dpi=110)
+        pyplot.close(figure)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

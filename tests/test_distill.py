@@ -1,0 +1,151 @@
+"""The distillation loop: it learns, it resumes exactly, it refuses what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="pqrnn_native.train needs torch")
+pytest.importorskip("tqdm", reason="the run folder's progress bar needs tqdm")
+pytest.importorskip("matplotlib", reason="the run folder's curves need matplotlib")
+
+import pqrnn_native as pq
+from pqrnn_native.train import distill as loop
+from pqrnn_native.train.data import SentencePairs
+from pqrnn_native.train.distill import DistillSettings, batches, distill, fit_pca
+from pqrnn_native.train.teachers import CallableTeacher
+
+WORDS = "red green blue cat dog bird runs sleeps sings now here there".split()
+CONFIG = pq.PQRNNConfig(
+    projection=pq.ProjectionConfig(feature_size=128),
+    bottleneck_size=16,
+    state_size=8,
+    num_layers=1,
+    zoneout=0.2,
+    output_size=6,
+    skip=True,
+)
+SETTINGS = DistillSettings(
+    epochs=4, batch_size=32, warmup_steps=2, ranking=0.5, evaluate_every=16, threads=1
+)
+
+
+def bag_of_words(texts: Sequence[str]) -> np.ndarray:
+    """A teacher that any word model can learn: the sum of one random vector per word."""
+    rows = [
+        sum(np.random.default_rng(zlib.crc32(w.encode())).normal(size=8) for w in text.split())
+        for text in texts
+    ]
+    return np.asarray(rows, np.float32) / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+TEACHER = CallableTeacher(bag_of_words, name="bag", dim=8)
+
+
+def sentences(count: int = 256) -> list[str]:
+    rng = np.random.default_rng(3)
+    return [" ".join(rng.choice(WORDS, rng.integers(2, 7))) for _ in range(count)]
+
+
+def pairs() -> SentencePairs:
+    texts = list(dict.fromkeys(sentences()))[:60]
+    first, second = texts[:30], texts[30:]
+    gold = (bag_of_words(first) * bag_of_words(second)).sum(1)
+    return SentencePairs(first, second, gold.astype(np.float64))
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    return dict(pq.checkpoint.load_tensors(path))
+
+
+def test_the_student_learns_and_the_file_agrees_with_the_graph(tmp_path: Path) -> None:
+    path = distill(
+        CONFIG, TEACHER, sentences(), tmp_path / "run", cache=tmp_path / "cache",
+        settings=SETTINGS, evaluation=pairs(), dtype="float32", progress=False,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [16, 32]
+    assert rows[-1]["cosine"] < rows[0]["cosine"]
+    assert rows[-1]["spearman"] > 50
+    encoder = pq.load(path)
+    vectors = encoder.encode([*pairs().first, *pairs().second], normalize=False)
+    score = loop.evaluate_pairs(lambda _texts: vectors, pairs())
+    best = max(row["spearman"] for row in rows)
+    # The graph evaluates under bfloat16 autocast, the engine in float32.
+    assert score == pytest.approx(best, abs=2.0)
+    assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_cut_run_resumes_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str) -> Path:
+        return distill(
+            CONFIG, TEACHER, sentences(), tmp_path / name, cache=tmp_path / "cache",
+            settings=SETTINGS, dtype="float32", progress=False,
+        )  # fmt: skip
+
+    whole = tensors(run("whole"))
+
+    step = loop._train_step
+
+    def cut(student, texts, targets, at, steps):  # type: ignore[no-untyped-def]
+        if at == 21:  # after the checkpoint of step 16, before the next one
+            raise KeyboardInterrupt
+        return step(student, texts, targets, at, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train_step", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run("cut")
+    assert not (tmp_path / "cut/model.safetensors").exists()
+    resumed = tensors(run("cut"))
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    def run(config: pq.PQRNNConfig = CONFIG, texts: list[str] | None = None) -> None:
+        distill(
+            config, TEACHER, sentences() if texts is None else texts, tmp_path / "run",
+            cache=tmp_path / "cache", settings=SETTINGS, progress=False,
+        )  # fmt: skip
+
+    with pytest.raises(ValueError, match="5 texts do not fill a batch of 32"):
+        run(texts=sentences(5))
+    with pytest.raises(ValueError, match="config.task must be 'embedding'"):
+        run(pq.PQRNNConfig(task="classification", labels=("a", "b")))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text('{"teacher": "other"}')
+    with pytest.raises(ValueError, match="made with another .*teacher"):
+        run()
+    for name, value in (("epochs", 0), ("learning_rate", float("nan")), ("ema", 1.0)):
+        with pytest.raises(ValueError, match=name):
+            DistillSettings(**{name: value})
+
+
+def test_batches_are_a_function_of_seed_and_epoch() -> None:
+    lengths = np.arange(100) % 7
+    first = batches(lengths, 8, seed=1, epoch=0)
+    again = batches(lengths, 8, seed=1, epoch=0)
+    other = batches(lengths, 8, seed=1, epoch=1)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    rows = np.concatenate(first)
+    assert len(rows) == 96
+    assert len(set(rows.tolist())) == 96
+
+
+def test_pca_keeps_cosines_of_a_low_rank_teacher() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 8))
+    small = vectors @ fit_pca(vectors, 3)
+    np.testing.assert_allclose(small @ small.T, vectors @ vectors.T, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"1\.\.8, got 9"):
+        fit_pca(vectors, 9)
