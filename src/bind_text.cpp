@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "projection/hash.h"
 #include "projection/projector.h"
+#include "projection/unique.h"
 #include "strings.h"
 #include "text/split.h"
 #include "text/utf8.h"
@@ -94,6 +95,19 @@ struct Batch {
     }
   }
 };
+
+py::tuple unique(const Batch& batch) {
+  auto distinct = std::make_unique<Batch>();
+  distinct->owner = batch.owner;
+  Array<std::int64_t> index(static_cast<py::ssize_t>(batch.projected.positions));
+  std::int64_t* const data = index.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    pqrnn::unique_positions(batch.owner->projector, batch.projected, distinct->projected, data);
+    distinct->offsets.push_back(distinct->projected.positions);
+  }
+  return py::make_tuple(std::move(distinct), index);
+}
 
 template <typename E>
 E choose(const char* argument, const std::string& name,
@@ -262,6 +276,9 @@ py::list english_tokens(py::handle text, const std::string& separators, long lon
 void bind_text(py::module_& m) {
   py::class_<Batch>(m, "ProjectedBatch")
       .def_property_readonly("offsets", &Batch::offsets_array)
+      .def_property_readonly("positions",
+                             [](const Batch& batch) { return batch.projected.positions; })
+      .def("unique", &unique)
       .def("write_ragged", &Batch::write_ragged<std::int8_t>, py::arg("out").noconvert())
       .def("write_ragged", &Batch::write_ragged<std::uint8_t>, py::arg("out").noconvert())
       .def("write_ragged", &Batch::write_ragged<float>, py::arg("out").noconvert())

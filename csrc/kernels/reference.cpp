@@ -1,5 +1,6 @@
 // Kernels of the instruction set "reference": slow, obvious, accumulating in double.
-#include <cmath>
+#include <math.h>
+#include <string.h>
 
 #include "kernels/kernels.h"
 

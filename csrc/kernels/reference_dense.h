@@ -1,7 +1,7 @@
 // Dense kernels as obvious loops, accumulating in double: the oracle for every other build. One
 // lane, so a panel of weights is one column wide.
 
-static double reference_sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+static double reference_sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 
 static void reference_ternary(const TernaryArgs& args) {
   for (std::size_t i = 0; i < args.count; ++i) {
@@ -47,7 +47,7 @@ static void reference_qrnn(const QrnnArgs& args) {
           gate[g] += double(args.input[first * args.channels + d]) * weights[d * gates + g];
         }
       }
-      const double z = std::tanh(gate[0]);
+      const double z = tanh(gate[0]);
       const double f = reference_sigmoid(gate[gates == 4 ? 2 : 1]);
       const double in = gates == 4 ? reference_sigmoid(gate[1]) : 1.0 - f;
       const double o = gates == 2 ? 1.0 : reference_sigmoid(gate[gates - 1]);
@@ -85,16 +85,16 @@ static void reference_sigmoid_in_place(float* x, std::size_t count) {
 }
 
 static void reference_tanh_in_place(float* x, std::size_t count) {
-  for (std::size_t j = 0; j < count; ++j) x[j] = static_cast<float>(std::tanh(double(x[j])));
+  for (std::size_t j = 0; j < count; ++j) x[j] = static_cast<float>(tanh(double(x[j])));
 }
 
 static void reference_softmax_in_place(float* x, std::size_t count) {
   double largest = x[0];
   for (std::size_t j = 1; j < count; ++j) largest = x[j] > largest ? x[j] : largest;
   double sum = 0.0;
-  for (std::size_t j = 0; j < count; ++j) sum += std::exp(x[j] - largest);
+  for (std::size_t j = 0; j < count; ++j) sum += exp(x[j] - largest);
   for (std::size_t j = 0; j < count; ++j) {
-    x[j] = static_cast<float>(std::exp(x[j] - largest) / sum);
+    x[j] = static_cast<float>(exp(x[j] - largest) / sum);
   }
 }
 

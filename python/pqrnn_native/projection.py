@@ -259,6 +259,32 @@ class Projection:
         batch.write_ragged(features)
         return features, offsets
 
+    def ragged_unique(
+        self, texts: Texts, *, dtype: npt.DTypeLike = np.int8, seed: int | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The features of :meth:`ragged`, each distinct row once: words repeat in a batch.
+
+        Args:
+            texts: Texts; a single one counts as a batch of one.
+            dtype: As in :meth:`ragged`.
+            seed: As in :meth:`ragged`.
+
+        Returns:
+            ``(rows, index, offsets)`` with ``rows[index]`` and ``offsets`` what :meth:`ragged` gives:
+            rows ``[distinct, F]`` in order of first appearance, int64 index ``[positions]``, int64
+            offsets ``[n + 1]``.
+
+        Raises:
+            TypeError, ValueError: As in :meth:`ragged`.
+        """
+        kind = self._check_dtype(dtype)
+        batch = self._core.project(texts, kind != np.uint8, _check_seed(seed))
+        self._check_positions(batch.offsets)
+        distinct, index = batch.unique()
+        rows = np.empty((distinct.positions, self.feature_size), kind)
+        distinct.write_ragged(rows)
+        return rows, index, batch.offsets
+
     def padded(
         self, texts: Texts, *, seed: int | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
