@@ -1,5 +1,5 @@
-// One direction of a QRNN layer. For each panel of kLanes states the texts are walked once: a tile of
-// gate sums, their activations, the scan, the output. No gate is ever stored outside the tile.
+// One direction of a QRNN layer. For each panel of kLanes states the texts are walked once: a tile
+// of gate sums, their activations, the scan, the output. No gate is ever stored outside the tile.
 //
 //   z = tanh(g_z)   f, o, i = sigmoid(g_f, g_o, g_i)
 //   f, fo:  c = f c + (1 - f) z        ifo:  c = f c + i z        h = o c  (f: h = c)
@@ -26,30 +26,33 @@ template <int gates>
 static void qrnn_panels(const QrnnArgs& args) {
   constexpr int kMost = Tile<gates>::rows;
   const std::size_t depth = args.kernel * args.channels;
-  // Addresses as offsets from a row's own input; the forward window begins k - 1 rows before.
+  // The forward window begins k - 1 rows before its own row.
   const std::size_t back = args.backward ? 0 : (args.kernel - 1) * args.channels;
   for (std::size_t state = 0; state < args.state; state += kLanes) {
     const float* weights = args.weights + state * gates * depth;
     const float* bias = args.bias + state * gates;
-    V c = v_set(0.0f);
-    std::uint32_t expected = 0;  // the row that continues the text
-    for (std::size_t i = 0; i < args.count;) {
+    V c = v_load(args.carry + state);
+    for (std::size_t i = args.begin; i < args.end;) {
       const float* input[kMost];
-      std::uint32_t row[kMost];
+      float* output[kMost];
+      bool starts[kMost];
       float sums[kMost * gates * kLanes];
-      const int rows = next_tile<gates>(args.count - i);
+      const int rows = next_tile<gates>(args.end - i);
       for (int r = 0; r < rows; ++r, ++i) {
-        row[r] = args.rows[args.backward ? args.count - 1 - i : i];
-        input[r] = args.input + row[r] * args.channels - back;
+        const std::size_t at = args.backward ? args.begin + (args.end - 1 - i) : i;
+        const std::size_t row = args.rows[at];
+        starts[r] = args.backward ? at + 1 == args.count || args.rows[at + 1] != row + 1
+                                  : at == 0 || args.rows[at - 1] + 1 != row;
+        input[r] = args.input + row * args.channels - back;
+        output[r] = args.output + row * args.output_stride + state;
       }
       tile_product<gates>(rows, input, depth, weights, bias, sums);
       for (int r = 0; r < rows; ++r) {
-        if (row[r] != expected) c = v_set(0.0f);
-        expected = args.backward ? row[r] - 1 : row[r] + 1;
-        const V h = pool_step<gates>(sums + r * gates * kLanes, c);
-        v_store(args.output + row[r] * args.output_stride + state, h);
+        if (starts[r]) c = v_set(0.0f);
+        v_store(output[r], pool_step<gates>(sums + r * gates * kLanes, c));
       }
     }
+    v_store(args.carry + state, c);
   }
 }
 
