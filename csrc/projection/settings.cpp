@@ -1,1 +1,48 @@
-// To be written.
+#include "projection/settings.h"
+
+namespace pqrnn {
+namespace {
+
+// Written so that NaN fails.
+bool in_unit_interval(float p) { return p >= 0.0f && p <= 1.0f; }
+
+Status refuse(const char* field, const std::string& value, const char* must) {
+  return Status::error(Code::invalid_argument,
+                       std::string(field) + " must be " + must + ", got " + value);
+}
+
+}  // namespace
+
+Status ProjectionSettings::validate() const {
+  if (feature_size < 1 || feature_size > 4096) {
+    return refuse("feature_size", std::to_string(feature_size), "between 1 and 4096");
+  }
+  for (const auto& [field, p] : {std::pair<const char*, float>{"first_cap", first_cap},
+                                 {"all_caps", all_caps},
+                                 {"distortion", distortion}}) {
+    if (!in_unit_interval(p)) return refuse(field, std::to_string(p), "between 0 and 1");
+  }
+  if (novelty_bits < 0 || novelty_bits > 7) {
+    return refuse("novelty_bits", std::to_string(novelty_bits), "between 0 and 7");
+  }
+  if (doc_size_levels < 0 || doc_size_levels > 16) {
+    return refuse("doc_size_levels", std::to_string(doc_size_levels), "between 0 and 16");
+  }
+  // An extra feature overwrites a column counted from the end; it must exist.
+  const std::size_t columns = all_caps > 0          ? 4
+                              : first_cap > 0       ? 3
+                              : doc_size_levels > 0 ? 2
+                                                    : 1;
+  if (feature_size < columns) {
+    return refuse("feature_size", std::to_string(feature_size),
+                  ("at least " + std::to_string(columns) + " with these extra features").c_str());
+  }
+  if (alphabetic_only && !vocabulary.empty()) {
+    return Status::error(Code::invalid_argument,
+                         "alphabetic_only=True excludes a vocabulary, got one of " +
+                             std::to_string(vocabulary.size()) + " bytes");
+  }
+  return {};
+}
+
+}  // namespace pqrnn

@@ -1,0 +1,113 @@
+// Seeds to features, a block of positions at a time so that their codes stay in the L1 cache.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/kernels.h"
+#include "projection/hash.h"
+#include "projection/projector.h"
+
+namespace pqrnn {
+namespace {
+
+constexpr std::size_t kBlockWords = 1024;  // 8 KiB of codes: 8 positions of the widest code
+
+void expand(const Kernels& table, const std::uint64_t* codes, std::size_t count,
+            std::int8_t* out) {
+  table.expand.to_int8(codes, count, out);
+}
+
+void expand(const Kernels& table, const std::uint64_t* codes, std::size_t count, float* out) {
+  table.expand.to_float(codes, count, out);
+}
+
+// Calls emit(codes, row, rows) with the codes [rows, words] of consecutive positions.
+template <typename Emit>
+void for_each_block(const Projector& projector, const std::uint64_t* seeds, std::size_t count,
+                    const Emit& emit) {
+  const std::size_t words = projector.words();
+  const std::size_t seed_words = projector.seed_words();
+  const std::size_t pairs = (words + 1) / 2;
+  const std::size_t block = kBlockWords / (2 * pairs);
+  const bool murmur = projector.settings().hash == Hash::murmur;
+  std::uint64_t codes[kBlockWords];
+  for (std::size_t row = 0; row < count; row += block) {
+    const std::size_t rows = std::min(block, count - row);
+    if (murmur) {
+      kernels().expand.extend(seeds + 2 * row, rows, words, codes);
+    } else {
+      for (std::size_t r = 0; r < rows; ++r) {
+        std::memcpy(codes + r * words, seeds + (row + r) * seed_words, words * sizeof(*codes));
+      }
+    }
+    emit(codes, row, rows);
+  }
+}
+
+template <typename T>
+void write_ternary(const Projector& projector, const Projected& in, std::size_t first,
+                   std::size_t count, T* out) {
+  const Kernels& table = kernels();
+  const std::size_t width = projector.settings().feature_size;
+  const std::size_t words = projector.words();
+  const std::uint64_t* const seeds = in.seeds.data() + first * projector.seed_words();
+  const auto emit = [&](const std::uint64_t* codes, std::size_t row, std::size_t rows) {
+    T* const to = out + row * width;
+    if (width % 32 == 0) return expand(table, codes, rows * width, to);
+    for (std::size_t r = 0; r < rows; ++r) expand(table, codes + r * words, width, to + r * width);
+  };
+  for_each_block(projector, seeds, count, emit);
+}
+
+// Overwrites the columns of the extra features by convert(value, extra).
+template <typename T, typename Convert>
+void write_extras(const Projector& projector, const Projected& in, std::size_t first,
+                  std::size_t count, const Convert& convert, T* out) {
+  const std::size_t width = projector.settings().feature_size;
+  const std::size_t extras = projector.extra_count();
+  for (std::size_t e = 0; e < extras; ++e) {
+    const float* value = in.extras.data() + first * extras + e;
+    T* to = out + projector.extra_column(e);
+    for (std::size_t r = 0; r < count; ++r, value += extras, to += width) *to = convert(*value, e);
+  }
+}
+
+// A value of the on-device coding with scale 1/127 and zero point 127, rounded half away from zero.
+std::uint8_t quantize_extra(float value) {
+  const float scaled = value * 127.0f + (value < 0 ? -0.5f : 0.5f);
+  if (!(scaled > -127.0f)) return 0;  // also minus infinity, the size of a text without a token
+  return static_cast<std::uint8_t>(std::min(static_cast<int>(scaled) + 127, 255));
+}
+
+std::uint8_t code_u8(int ternary) { return ternary > 0 ? 255 : ternary < 0 ? 0 : 127; }
+
+}  // namespace
+
+void Projector::features(const Projected& in, std::size_t first, std::size_t count,
+                         std::int8_t* out) const {
+  write_ternary(*this, in, first, count, out);
+  const auto sign = [](float value, std::size_t) -> std::int8_t {
+    return value > 0 ? 1 : value < 0 ? -1 : 0;
+  };
+  write_extras(*this, in, first, count, sign, out);
+}
+
+void Projector::features(const Projected& in, std::size_t first, std::size_t count,
+                         float* out) const {
+  write_ternary(*this, in, first, count, out);
+  write_extras(*this, in, first, count, [](float value, std::size_t) { return value; }, out);
+}
+
+void Projector::features(const Projected& in, std::size_t first, std::size_t count,
+                         std::uint8_t* out) const {
+  std::int8_t* const ternary = reinterpret_cast<std::int8_t*>(out);
+  write_ternary(*this, in, first, count, ternary);
+  const std::size_t width = settings().feature_size;
+  for (std::size_t i = 0; i < count * width; ++i) out[i] = code_u8(ternary[i]);
+  const auto quantize = [&](float value, std::size_t e) {
+    const bool cap_flag = extra_column(e) + 2 < width;
+    return cap_flag ? code_u8(static_cast<int>(value)) : quantize_extra(value);
+  };
+  write_extras(*this, in, first, count, quantize, out);
+}
+
+}  // namespace pqrnn
