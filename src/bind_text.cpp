@@ -257,9 +257,11 @@ std::vector<std::uint64_t> codes(const Operator& self, py::handle word) {
   return out;
 }
 
-py::list english_tokens(py::handle text, const std::string& separators, long long max_tokens) {
+py::list english_tokens(py::handle text, const std::string& separators, long long max_input,
+                        long long max_tokens) {
   const Texts views = one_text(text, "text");
-  const std::string_view view = views.views()[0];
+  std::string_view view = views.views()[0];
+  if (max_input > 0) view = view.substr(0, static_cast<std::size_t>(max_input));
   std::vector<pqrnn::Span> found;
   pqrnn::split_english(view, separators, max_tokens, found);
   py::list list;
@@ -298,5 +300,5 @@ void bind_text(py::module_& m) {
       .def("codes", &codes, py::arg("word"));
 
   m.def("english_tokens", &english_tokens, py::arg("text"), py::arg("separators"),
-        py::arg("max_tokens"));
+        py::arg("max_input"), py::arg("max_tokens"));
 }
