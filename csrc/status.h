@@ -14,6 +14,7 @@ enum class Code {
   out_of_range,      // IndexError
   io_error,          // OSError
   cancelled,         // the caller asked to stop (Ctrl-C)
+  out_of_memory,     // MemoryError
 };
 
 struct Status {

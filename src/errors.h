@@ -12,6 +12,7 @@ inline void raise_if_error(const pqrnn::Status& status) {
   switch (status.code) {
     case pqrnn::Code::out_of_range: type = PyExc_IndexError; break;
     case pqrnn::Code::io_error: type = PyExc_OSError; break;
+    case pqrnn::Code::out_of_memory: type = PyExc_MemoryError; break;
     case pqrnn::Code::cancelled: throw pybind11::error_already_set();  // the signal handler set it
     default: break;
   }

@@ -1,4 +1,7 @@
 // Kernels of the instruction set "reference": slow, obvious, accumulating in double.
+#include <math.h>
+#include <string.h>
+
 #include "kernels/kernels.h"
 
 namespace pqrnn {

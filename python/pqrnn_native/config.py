@@ -247,8 +247,8 @@ class PQRNNConfig:
 
     @property
     def gates(self) -> int:
-        """Gates G per state: 3, or 4 for ``pooling="ifo"``."""
-        return 4 if self.pooling == "ifo" else 3
+        """Gates G per state: z and f, with pooling ``"fo"`` also o, with ``"ifo"`` also i and o."""
+        return 1 + len(self.pooling)
 
     @property
     def layer_size(self) -> int:

@@ -1,0 +1,142 @@
+// Storage types, exp, tanh, sigmoid and random bits for the recurrence, as branch-free code that
+// compilers vectorise.
+
+using bf16 = std::uint16_t;  // the upper half of a float32
+
+static inline float widen(float value) { return value; }
+static inline double widen(double value) { return value; }
+static inline float widen(bf16 value) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
+  float out;
+  __builtin_memcpy(&out, &bits, 4);
+  return out;
+}
+
+static inline void narrow(float value, float& out) { out = value; }
+static inline void narrow(double value, double& out) { out = value; }
+static inline void narrow(float value, bf16& out) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  // Round half to even; a NaN must not be rounded up to infinity.
+  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  out = static_cast<bf16>(value != value ? 0x7fc0u : rounded);
+}
+
+template <class S>
+struct ArithmeticOf {
+  using type = float;
+};
+template <>
+struct ArithmeticOf<double> {
+  using type = double;
+};
+template <class S>
+using Arithmetic = typename ArithmeticOf<S>::type;
+
+// exp(x) = 2^n * (1 + p), p = exp(r) - 1, n = round(x / ln 2), r = x - n ln 2, |r| <= 0.347.
+// p is its Taylor sum; the first term left out is below 2^-25 (float) or 2^-55 (double) of r.
+// x must lie in [-87, 88] (float) or [-700, 700] (double), or be NaN.
+struct Split32 {
+  float p, power;  // power = 2^n
+};
+struct Split64 {
+  double p, power;
+};
+
+static inline Split32 split_exp(float x) {
+  constexpr float round_magic = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
+  const float shifted = x * 1.44269504f + round_magic;
+  const float n = shifted - round_magic;
+  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r * r + r;
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &shifted, 4);
+  bits = (bits + 127u) << 23;  // the magic number's own bits are shifted out
+  float power;
+  __builtin_memcpy(&power, &bits, 4);
+  return {p, power};
+}
+
+static inline Split64 split_exp(double x) {
+  constexpr double round_magic = 6755399441055744.0;  // 1.5 * 2^52
+  const double shifted = x * 1.4426950408889634 + round_magic;
+  const double n = shifted - round_magic;
+  const double r = (x - n * 0.6931471803691238) - n * 1.9082149292705877e-10;
+  double p = 1.0 / 6227020800.0;
+  constexpr double inverse_factorials[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                                           1.0 / 362880,    1.0 / 40320,    1.0 / 5040,
+                                           1.0 / 720,       1.0 / 120,      1.0 / 24,
+                                           1.0 / 6,         0.5};
+  for (double f : inverse_factorials) p = p * r + f;
+  p = p * r * r + r;
+  std::uint64_t bits;
+  __builtin_memcpy(&bits, &shifted, 8);
+  bits = (bits + 1023u) << 52;
+  double power;
+  __builtin_memcpy(&power, &bits, 8);
+  return {p, power};
+}
+
+// Comparisons are written so that a NaN passes through.
+template <class A>
+static inline A clamp(A x, A low, A high) {
+  x = x < low ? low : x;
+  return x > high ? high : x;
+}
+
+template <class A>
+static inline A sigmoid(A x) {
+  const auto e = split_exp(clamp<A>(-x, -87, 87));
+  return 1 / (1 + (e.power + e.power * e.p));
+}
+
+// tanh(x) = m / (m + 2), m = exp(2x) - 1: no cancellation near 0. Beyond 20 it is 1 in double.
+template <class A>
+static inline A hyperbolic_tangent(A x) {
+  const auto e = split_exp(clamp<A>(2 * x, -40, 40));
+  const A m = e.power * e.p + (e.power - 1);
+  return m / (m + 2);
+}
+
+// keep[j] = 1 where zoneout holds the previous state of channel `first + j`, j < count; first and
+// the capacity of keep are multiples of 64.
+// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) with key = seed, counter = (word, step, sequence,
+// direction): channel c takes output (c / 16) % 4 of word 16 * (c / 64) + c % 16, so that 16
+// counters run side by side and each output fills 16 neighbouring channels.
+static void zoneout_mask(std::uint64_t seed, std::uint32_t threshold, std::int64_t sequence,
+                         std::int64_t step, std::int64_t direction, std::int64_t first,
+                         std::int64_t count, std::uint32_t* keep) {
+  for (std::int64_t block = 0; block < count; block += 64) {
+    std::uint32_t x0[16], x1[16], x2[16], x3[16];
+    for (int j = 0; j < 16; ++j) {
+      x0[j] = static_cast<std::uint32_t>((first + block) / 4 + j);
+      x1[j] = static_cast<std::uint32_t>(step);
+      x2[j] = static_cast<std::uint32_t>(sequence);
+      x3[j] = static_cast<std::uint32_t>(direction);
+    }
+    std::uint32_t k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
+    for (int round = 0; round < 10; ++round) {
+      for (int j = 0; j < 16; ++j) {
+        const std::uint64_t a = std::uint64_t{0xD2511F53u} * x0[j];
+        const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * x2[j];
+        x0[j] = static_cast<std::uint32_t>(b >> 32) ^ x1[j] ^ k0;
+        x1[j] = static_cast<std::uint32_t>(b);
+        x2[j] = static_cast<std::uint32_t>(a >> 32) ^ x3[j] ^ k1;
+        x3[j] = static_cast<std::uint32_t>(a);
+      }
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    std::uint32_t* out = keep + block;
+    for (int j = 0; j < 16; ++j) out[j] = x0[j] < threshold;
+    for (int j = 0; j < 16; ++j) out[16 + j] = x1[j] < threshold;
+    for (int j = 0; j < 16; ++j) out[32 + j] = x2[j] < threshold;
+    for (int j = 0; j < 16; ++j) out[48 + j] = x3[j] < threshold;
+  }
+}

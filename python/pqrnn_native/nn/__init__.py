@@ -1,0 +1,25 @@
+"""Training: torch operators and modules. Importing this imports torch."""
+
+from __future__ import annotations
+
+from .._optional import require
+
+require("torch", extra="train")
+
+from . import functional  # noqa: E402
+from .encoder import PQRNNEncoder  # noqa: E402
+from .models import (  # noqa: E402
+    PQRNNForClassification,
+    PQRNNForParsing,
+    PQRNNForSentenceEmbedding,
+)
+from .qrnn import QRNN  # noqa: E402
+
+__all__ = [
+    "QRNN",
+    "PQRNNEncoder",
+    "PQRNNForClassification",
+    "PQRNNForParsing",
+    "PQRNNForSentenceEmbedding",
+    "functional",
+]

@@ -1,0 +1,293 @@
+"""The pQRNN encoder: bottleneck, stacked QRNN layers with batch norm, attention pooling.
+
+Everything runs on ragged rows (the tokens of all texts, one after the other), so that padding is
+never computed and batch norm sees valid positions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..config import PQRNNConfig
+from . import functional, ops
+from .qrnn import gate_count, glorot_
+
+__all__ = ["NormalizedQRNNLayer", "PQRNNEncoder", "to_ragged"]
+
+_EPS = 1e-5
+_MOMENTUM = 0.1
+
+Array = npt.NDArray[np.float32]
+
+
+def to_ragged(
+    features: Tensor, offsets: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Ragged rows [tokens, F] and int64 offsets [n + 1] of either kind of input.
+
+    Raises:
+        ValueError: Neither ragged with offsets nor padded, or a length is out of range.
+    """
+    if offsets is not None:
+        if features.dim() != 2 or lengths is not None:
+            raise ValueError(
+                f"features must be [tokens, width] and lengths None when offsets are given, "
+                f"got {tuple(features.shape)}"
+            )
+        if offsets.dim() != 1 or len(offsets) == 0:
+            raise ValueError(f"offsets must be of shape [n + 1], got {tuple(offsets.shape)}")
+        return features, offsets.to(torch.int64)
+    if features.dim() != 3:
+        raise ValueError(
+            f"features must be [texts, tokens, width] without offsets, got {tuple(features.shape)}"
+        )
+    count, steps, _ = features.shape
+    lengths = functional.as_lengths(lengths)
+    if lengths is None:
+        lengths = torch.full((count,), steps)
+    if tuple(lengths.shape) != (count,) or bool(((lengths < 0) | (lengths > steps)).any()):
+        raise ValueError(f"lengths must be {count} integers in [0, {steps}], got {lengths}")
+    offsets = torch.zeros(count + 1, dtype=torch.int64)
+    offsets[1:] = lengths.cumsum(0)
+    return features[torch.arange(steps) < lengths.unsqueeze(1)], offsets
+
+
+class NormalizedQRNNLayer(nn.Module):
+    """One QRNN layer of one or two directions, with batch norm on its gates.
+
+    Args:
+        input_size: Width C of the input.
+        hidden_size: State H of each direction.
+        kernel_size: Tokens k that a gate sees.
+        pooling: ``"f"``, ``"fo"`` or ``"ifo"``.
+        bidirectional: Also run from the end; the output is then 2H wide.
+        zoneout: Probability of keeping a state while training.
+
+    ``weight`` [D, k, G * H, C]; ``scale``, ``shift`` and the running moments [D * G * H]. The gates
+    have no bias of their own, batch norm's ``shift`` takes its place.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        kernel_size: int,
+        pooling: str,
+        bidirectional: bool,
+        zoneout: float,
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.kernel_size = kernel_size
+        self.pooling = pooling
+        self.direction = "both" if bidirectional else "forward"
+        self.zoneout = zoneout
+        directions, rows = 1 + bidirectional, gate_count(pooling) * hidden_size
+        self.weight = nn.Parameter(torch.empty(directions, kernel_size, rows, input_size))
+        self.scale = nn.Parameter(torch.ones(directions * rows))
+        self.shift = nn.Parameter(torch.zeros(directions * rows))
+        self.register_buffer("running_mean", torch.zeros(directions * rows))
+        self.register_buffer("running_var", torch.ones(directions * rows))
+        glorot_(self.weight)
+
+    def forward(self, rows: Tensor, offsets: Tensor) -> Tensor:
+        """[tokens, C] and int64 offsets [n + 1] to [tokens, D * H]."""
+        gates = nn.functional.linear(rows, self.weight.flatten(0, 2))
+        real = torch.float64 if gates.dtype == torch.float64 else torch.float32
+        scale, shift = self.scale.to(real), self.shift.to(real)
+        shape = (self.hidden_size, self.kernel_size, self.pooling, self.direction)
+        if not self.training:
+            factor = scale * torch.rsqrt(self.running_var.to(real) + _EPS)
+            coefficients = torch.stack((self.running_mean.to(real), factor, shift))
+            return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
+        seed = functional.draw_seed(self.zoneout)
+        h, _, _, _, moments = ops.norm_gate_pool(
+            gates, scale, shift, None, offsets, None, seed, *shape, self.zoneout, _EPS
+        )
+        self._update(moments, rows.shape[0])
+        return h
+
+    @torch.no_grad()
+    def _update(self, moments: Tensor, rows: int) -> None:
+        if rows < 1:
+            return
+        mean, variance = moments.to(self.running_mean.dtype)
+        self.running_mean.lerp_(mean, _MOMENTUM)
+        # As torch: the batch's own variance divides by n, the running one by n - 1.
+        self.running_var.lerp_(variance * (rows / max(rows - 1, 1)), _MOMENTUM)
+
+    def export_tensors(self, prefix: str) -> dict[str, Array]:
+        """Weights [G * H, k, C] and biases [G * H] per direction, batch norm folded in."""
+        factor, shift = _folded(self.scale, self.shift, self.running_mean, self.running_var)
+        out = {}
+        for d, name in enumerate(("forward", "backward")[: self.weight.shape[0]]):
+            channels = slice(d * self.weight.shape[2], (d + 1) * self.weight.shape[2])
+            weight = self.weight[d].detach().double() * factor[channels, None]
+            out[f"{prefix}.{name}.weight"] = _array(weight.transpose(0, 1))
+            out[f"{prefix}.{name}.bias"] = _array(shift[channels])
+        return out
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Array], prefix: str) -> None:
+        """The inverse of :meth:`export_tensors`: batch norm becomes the identity plus the bias."""
+        names = ("forward", "backward")[: self.weight.shape[0]]
+        shifts = []
+        for d, name in enumerate(names):
+            weight = _tensor(tensors, f"{prefix}.{name}.weight")
+            _copy(f"{prefix}.{name}.weight", weight.transpose(0, 1), self.weight[d])
+            shifts.append(_tensor(tensors, f"{prefix}.{name}.bias"))
+        _copy(f"{prefix}.*.bias", torch.cat(shifts), self.shift)
+        _reset_norm(self.scale, self.running_mean, self.running_var)
+
+
+class PQRNNEncoder(nn.Module):
+    """Ternary features of texts to one vector per text and one per token.
+
+    ``b = relu(BN(x W0^T))``, ``num_layers`` bidirectional QRNN layers with batch norm on the gates,
+    zoneout ``p ** (l + 1)`` in layer l, and attention pooling with ``attention_heads`` heads over
+    the last layer's output (with ``skip`` the bottleneck's output before it).
+
+    Differs from the published graph (specification, sections 11 to 13) in what that has by
+    mistake: variance is centred, moving averages move slowly, attention logits have neither ReLU
+    nor batch norm.
+
+    Args:
+        config: The hyper-parameters.
+    """
+
+    def __init__(self, config: PQRNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.bottleneck_size
+        # Batch norm takes a bias away again.
+        self.bottleneck = nn.Linear(config.projection.feature_size, width, bias=False)
+        self.bottleneck_norm = nn.BatchNorm1d(width, eps=_EPS, momentum=_MOMENTUM)
+        nn.init.xavier_uniform_(self.bottleneck.weight)
+        directions = 2 if config.bidirectional else 1
+        layers = []
+        for layer in range(config.num_layers):
+            layers.append(
+                NormalizedQRNNLayer(
+                    width,
+                    config.state_size,
+                    config.kernel_size,
+                    config.pooling,
+                    config.bidirectional,
+                    config.zoneout ** (layer + 1),
+                )
+            )
+            width = directions * config.state_size
+        self.layers = nn.ModuleList(layers)
+        self.width = width + (config.bottleneck_size if config.skip else 0)
+        self.attention = nn.Linear(self.width, config.attention_heads)
+        nn.init.xavier_uniform_(self.attention.weight)
+        nn.init.zeros_(self.attention.bias)
+
+    def forward(self, features: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode ragged features.
+
+        Args:
+            features: Features of all tokens, [tokens, F], of any real dtype.
+            offsets: int64 [n + 1]; text s has the rows ``offsets[s]:offsets[s + 1]``.
+
+        Returns:
+            One vector per text [n, P] (zero for a text without tokens) and per token [tokens, P].
+
+        Raises:
+            ValueError: A shape does not fit or offsets are not those of the rows.
+        """
+        size = self.config.projection.feature_size
+        if features.dim() != 2 or features.shape[1] != size:
+            raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
+        rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
+        bottleneck = torch.relu(self._normalized(rows))
+        rows = bottleneck
+        for layer in self.layers:
+            rows = layer(rows, offsets)
+        if self.config.skip:
+            rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
+        pooled, _ = ops.attend(rows, self.attention(rows).to(rows.dtype), offsets, None)
+        return pooled, rows
+
+    def _normalized(self, rows: Tensor) -> Tensor:
+        # torch refuses to train on fewer than two rows; there the running moments serve.
+        norm = self.bottleneck_norm
+        if self.training and rows.shape[0] < 2:
+            return nn.functional.batch_norm(
+                rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=_EPS
+            )
+        return norm(rows)
+
+    def export_tensors(self) -> dict[str, Array]:
+        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+        norm = self.bottleneck_norm
+        factor, shift = _folded(norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        out = {
+            "bottleneck.weight": _array(self.bottleneck.weight.double() * factor[:, None]),
+            "bottleneck.bias": _array(shift),
+        }
+        for index, layer in enumerate(self.layers):
+            out |= layer.export_tensors(f"layers.{index}")
+        return out | export_linear(self.attention, "attention")
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Array]) -> None:
+        """The inverse of :meth:`export_tensors`, to go on training from a model file."""
+        norm = self.bottleneck_norm
+        _copy("bottleneck.weight", _tensor(tensors, "bottleneck.weight"), self.bottleneck.weight)
+        _copy("bottleneck.bias", _tensor(tensors, "bottleneck.bias"), norm.bias)
+        _reset_norm(norm.weight, norm.running_mean, norm.running_var)
+        for index, layer in enumerate(self.layers):
+            layer.load_tensors(tensors, f"layers.{index}")
+        load_linear(self.attention, tensors, "attention")
+
+
+def export_linear(linear: nn.Linear, name: str) -> dict[str, Array]:
+    """``<name>.weight`` and ``<name>.bias`` as float32 arrays."""
+    return {f"{name}.weight": _array(linear.weight), f"{name}.bias": _array(linear.bias)}
+
+
+def load_linear(linear: nn.Linear, tensors: Mapping[str, Array], name: str) -> None:
+    """The inverse of :func:`export_linear`."""
+    with torch.no_grad():
+        _copy(f"{name}.weight", _tensor(tensors, f"{name}.weight"), linear.weight)
+        _copy(f"{name}.bias", _tensor(tensors, f"{name}.bias"), linear.bias)
+
+
+def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """Batch norm in eval mode as ``x * factor + shift``, in float64."""
+    weight, bias, mean, var = (t.detach().double() for t in (weight, bias, mean, var))
+    factor = weight / torch.sqrt(var + _EPS)
+    return factor, bias - mean * factor
+
+
+def _array(value: Tensor) -> Array:
+    return np.ascontiguousarray(value.detach().float().cpu().numpy())
+
+
+def _tensor(tensors: Mapping[str, Array], name: str) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"tensors must hold {name!r}, got {sorted(tensors)}")
+    return torch.from_numpy(np.array(tensors[name], dtype=np.float32))
+
+
+def _copy(name: str, source: Tensor, target: Tensor) -> None:
+    if source.shape != target.shape:
+        raise ValueError(
+            f"{name} must be of shape {tuple(target.shape)}, got {tuple(source.shape)}"
+        )
+    target.copy_(source)
+
+
+def _reset_norm(weight: Tensor, mean: Tensor, var: Tensor) -> None:
+    mean.zero_()
+    var.fill_(1)
+    weight.fill_((1 + _EPS) ** 0.5)

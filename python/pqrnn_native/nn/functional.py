@@ -1,0 +1,105 @@
+"""The recurrence on tensors: the linear scan and QRNN pooling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import ops
+
+__all__ = ["forget_mult", "qrnn_pool"]
+
+
+def as_lengths(lengths: Tensor | None) -> Tensor | None:
+    """Lengths as the operators want them."""
+    if lengths is None:
+        return None
+    if not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths)
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise TypeError(f"lengths must be integers, got {lengths.dtype}")
+    return lengths.to(torch.int64)
+
+
+def forget_mult(
+    f: Tensor,
+    x: Tensor,
+    h0: Tensor | None = None,
+    *,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+) -> Tensor:
+    """``h[t] = f[t] * h[t-1] + x[t]`` along the second dimension.
+
+    Args:
+        f: [batch, time, width], float32, bfloat16 or float64; any strides with neighbouring
+            channels, so that the transpose of a [time, batch, width] tensor costs nothing.
+        x: As ``f``.
+        h0: State before the first step, [batch, width]; zeros when absent.
+        lengths: Steps of each sequence, integers [batch] in [0, time]; all when absent. Padding is
+            neither read nor computed: outputs and gradients are zero there.
+        reverse: Run from the last step to the first.
+
+    Returns:
+        h, as ``f``. Differentiable any number of times. bfloat16 is storage only: the state is
+        float32.
+
+    Raises:
+        TypeError: A dtype is not supported, or dtypes differ.
+        ValueError: Shapes do not fit, or a length is out of range.
+
+    The scan is Merity's "forget mult" and the recurrence of section 12.2 of the specification.
+    """
+    return ops.forget_mult(f, x, h0, None, as_lengths(lengths), reverse)
+
+
+def draw_seed(zoneout: float) -> Tensor | None:
+    """A seed for zoneout from torch's random state."""
+    return torch.randint(2**63 - 1, ()) if zoneout else None
+
+
+def qrnn_pool(
+    z: Tensor,
+    f: Tensor,
+    o: Tensor | None = None,
+    i: Tensor | None = None,
+    *,
+    h0: Tensor | None = None,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+    zoneout: float = 0.0,
+    return_state: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """QRNN pooling of activated gates: f (no ``o``), fo, or ifo (``i`` as well).
+
+    ``c[t] = f[t] * c[t-1] + (1 - f[t]) * z[t]`` (ifo: ``i[t] * z[t]`` instead of the last product)
+    and ``h[t] = o[t] * c[t]`` (f: ``h = c``).
+
+    Args:
+        z: Candidates, usually a tanh: [batch, time, width], dtype and strides as in
+            :func:`forget_mult`.
+        f: Forget gate in [0, 1], as ``z``.
+        o: Output gate, as ``z``.
+        i: Input gate, as ``z``; needs ``o``.
+        h0: State c before the first step, [batch, width]; zeros when absent.
+        lengths: Steps of each sequence, as in :func:`forget_mult`.
+        reverse: Run from the last step to the first.
+        zoneout: Probability that a step keeps the previous state of a channel, [0, 1). The masks
+            depend on torch's random state alone, not on layout or threads.
+        return_state: Return the state after the last step as well.
+
+    Returns:
+        h, as ``z``; with ``return_state`` the pair ``(h, c_last)``, c_last [batch, width].
+
+    Raises:
+        TypeError: A dtype is not supported, or dtypes differ.
+        ValueError: Shapes do not fit, or ``lengths`` or ``zoneout`` is out of range.
+        NotImplementedError: On the second derivative, which :func:`forget_mult` has.
+
+    Bradbury, Merity, Xiong and Socher, "Quasi-Recurrent Neural Networks" (2016), section 2.1;
+    zoneout as in section 12.2 of the specification: no rescaling.
+    """
+    h, _, last = ops.qrnn_pool(
+        z, f, o, i, h0, as_lengths(lengths), draw_seed(zoneout), float(zoneout), reverse
+    )
+    return (h, last) if return_state else h

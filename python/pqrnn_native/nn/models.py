@@ -1,0 +1,152 @@
+"""The pQRNN encoder with a head: sentence vectors, classes, or intents and slots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..config import PQRNNConfig
+from .encoder import Array, PQRNNEncoder, export_linear, load_linear, to_ragged
+
+__all__ = ["PQRNNForClassification", "PQRNNForParsing", "PQRNNForSentenceEmbedding"]
+
+
+class _Model(nn.Module):
+    """An encoder and the linear heads named in ``heads``."""
+
+    task: str
+    heads: tuple[str, ...] = ("head",)
+
+    def __init__(self, config: PQRNNConfig) -> None:
+        super().__init__()
+        if config.task != self.task:
+            raise ValueError(f"config.task must be {self.task!r}, got {config.task!r}")
+        self.config = config
+        self.encoder = PQRNNEncoder(config)
+
+    def _linear(self, outputs: int) -> nn.Linear:
+        linear = nn.Linear(self.encoder.width, outputs)
+        nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        return linear
+
+    def export_tensors(self) -> dict[str, Array]:
+        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+        out = self.encoder.export_tensors()
+        for name in self.heads:
+            out |= export_linear(self.get_submodule(name), name)
+        return out
+
+    def load_tensors(self, tensors: Mapping[str, Array]) -> None:
+        """The inverse of :meth:`export_tensors`, to go on training from a model file.
+
+        Raises:
+            ValueError: A tensor is missing or of the wrong shape.
+        """
+        self.encoder.load_tensors(tensors)
+        for name in self.heads:
+            load_linear(self.get_submodule(name), tensors, name)
+
+
+class PQRNNForSentenceEmbedding(_Model):
+    """One vector per text.
+
+    Args:
+        config: With ``task="embedding"``.
+
+    Raises:
+        ValueError: Another task.
+    """
+
+    task = "embedding"
+
+    def __init__(self, config: PQRNNConfig) -> None:
+        super().__init__(config)
+        self.head = self._linear(config.output_size)
+
+    def forward(
+        self,
+        features: Tensor,
+        offsets: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        normalize: bool = True,
+    ) -> Tensor:
+        """Sentence vectors [n, output_size]; zero for a text without tokens.
+
+        Args:
+            features: Ragged [tokens, F] with ``offsets``, or padded [n, T, F]; any real dtype.
+            offsets: int64 [n + 1] of ragged features.
+            lengths: Integers [n] of padded features; all of T when absent.
+            normalize: Scale each vector to length 1.
+
+        Raises:
+            ValueError: A shape does not fit, or lengths or offsets are out of range.
+        """
+        features, offsets = to_ragged(features, offsets, lengths)
+        pooled, _ = self.encoder(features, offsets)
+        vectors = self.head(pooled) * (offsets.diff() > 0).unsqueeze(1)
+        return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
+
+
+class PQRNNForClassification(_Model):
+    """One logit per label and text.
+
+    Args:
+        config: With ``task="classification"``.
+
+    Raises:
+        ValueError: Another task.
+    """
+
+    task = "classification"
+
+    def __init__(self, config: PQRNNConfig) -> None:
+        super().__init__(config)
+        self.head = self._linear(len(config.labels))
+
+    def forward(
+        self, features: Tensor, offsets: Tensor | None = None, *, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Logits [n, labels]; arguments and errors as :class:`PQRNNForSentenceEmbedding`."""
+        features, offsets = to_ragged(features, offsets, lengths)
+        return self.head(self.encoder(features, offsets)[0])
+
+
+class PQRNNForParsing(_Model):
+    """Logits of intents per text and of slot tags per token.
+
+    Args:
+        config: With ``task="parsing"``.
+
+    Raises:
+        ValueError: Another task.
+    """
+
+    task = "parsing"
+    heads = ("intent", "slots")
+
+    def __init__(self, config: PQRNNConfig) -> None:
+        super().__init__(config)
+        self.intent = self._linear(len(config.intents))
+        self.slots = self._linear(len(config.slots))
+
+    def forward(
+        self, features: Tensor, offsets: Tensor | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Intent logits [n, intents] and slot logits.
+
+        Slot logits are [tokens, slots] for ragged features; for padded ones [n, T, slots], zero in
+        the padding. Arguments and errors as :class:`PQRNNForSentenceEmbedding`.
+        """
+        rows, ends = to_ragged(features, offsets, lengths)
+        pooled, states = self.encoder(rows, ends)
+        slots = self.slots(states)
+        if offsets is None:
+            count, steps, _ = features.shape
+            valid = torch.arange(steps) < ends.diff().unsqueeze(1)
+            padded = slots.new_zeros(count, steps, slots.shape[1])
+            slots = padded.index_put((valid,), slots)
+        return self.intent(pooled), slots
