@@ -52,7 +52,7 @@ class DistillSettings:
         bfloat16: matrix products in bfloat16 (autocast).
     """
 
-    epochs: float = 8.0
+    epochs: float = 12.0
     batch_size: int = 1024
     learning_rate: float = 3e-3
     warmup_steps: int = 200
@@ -61,7 +61,7 @@ class DistillSettings:
     ema: float = 0.998
     cosine: float = 1.0
     relational: float = 10.0
-    ranking: float = 0.0
+    ranking: float = 1.0
     temperature: float = 0.05
     max_tokens: int = 64
     seed: int = 0
@@ -331,9 +331,9 @@ def _train_step(
         student.update_average(step)
     else:
         student.average.load_state_dict(student.model.state_dict())
-    if not math.isfinite(float(total)):
-        raise FloatingPointError(f"the loss is {float(total)} at step {step}; lower learning_rate")
-    return {name: float(value) for name, value in losses.items()}
+    if not math.isfinite(total.item()):
+        raise FloatingPointError(f"the loss is {total.item()} at step {step}; lower learning_rate")
+    return {name: value.item() for name, value in losses.items()}
 
 
 def export(
