@@ -53,7 +53,6 @@ def test_projection(benchmark, compare, record_ratio, split, dtype):
     same = np.empty_like(features)
     rivals = {
         "writing the bytes": lambda: same.fill(1),
-        "writing them, fresh memory": lambda: np.full_like(features, 1),
     }
     found = compare(lambda: projection.ragged(TEXTS, dtype=np.dtype(dtype)), rivals, rounds=30)
     if dtype == "int8":
