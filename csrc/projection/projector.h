@@ -74,7 +74,7 @@ class Projector {
   void append(std::string_view text, RandomStreams* random, Projected& out) const;
 
   // The same for a text that is split already: each token is folded, distorted, then contracted by
-  // normalize_repetition. No other normalisation and no extra features (operator V2).
+  // normalize_repetition (operator V2). Settings about whole texts play no part.
   void append_tokens(const std::string_view* tokens, std::size_t count, RandomStreams* random,
                      Projected& out) const;
 

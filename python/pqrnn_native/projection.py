@@ -52,7 +52,7 @@ class Projection:
         hash: ``"murmur"``; ``"xfixhash8"``, ``"xfixhash16"`` or ``"xfixhash32"``, which keep
             prefixes and suffixes; ``"unicodehash8"`` or ``"unicodehash16"``, which keep positions.
         char: ``"unsigned"``: every byte of a word counts. ``"signed"``: what the public code does
-            on x86, where "é" equals "è". It matters to ``"murmur"`` and non-ASCII words alone.
+            on x86, where e-acute equals e-grave. It matters to ``"murmur"`` and non-ASCII words alone.
         lower: Lower-case each token by Unicode's simple mapping.
         bos: Put a position ``<BOS>`` before the tokens.
         eos: Put a position ``<EOS>`` after the tokens.
