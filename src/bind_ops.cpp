@@ -2,12 +2,14 @@
 // and strides; what only the data can tell, lengths and offsets, is checked here.
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <tuple>
 
 #include "errors.h"
 #include "kernels/kernels.h"
+#include "parallel.h"
 
 namespace py = pybind11;
 using pqrnn::Code;
@@ -58,11 +60,21 @@ pqrnn::Sequences sequences(const SequencesTuple& s) {
   return out;
 }
 
+// Tasks in a few chunks per thread, so that a late thread does not keep the others waiting.
 template <class Args>
 void run(void (*kernel)(const Args&, std::int64_t, std::int64_t), const Args& args,
          std::int64_t tasks, int threads) {
-  (void)threads;
-  kernel(args, 0, tasks);
+  if (threads <= 1 || tasks <= 1) return kernel(args, 0, tasks);
+  const std::int64_t chunks = std::min<std::int64_t>(tasks, 8 * std::int64_t{threads});
+  const Status status = pqrnn::parallel_for(
+      static_cast<std::size_t>(chunks), threads,
+      [&](std::size_t index, int, pqrnn::Stop&) {
+        const std::int64_t chunk = static_cast<std::int64_t>(index);
+        kernel(args, tasks * chunk / chunks, tasks * (chunk + 1) / chunks);
+        return Status{};
+      });
+  // Only a lack of memory for the pool can get here; one thread needs none.
+  if (!status.ok()) kernel(args, 0, tasks);
 }
 
 void set_directions(const std::string& direction, int& directions, bool* reverse) {

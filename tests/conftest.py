@@ -52,7 +52,7 @@ def shared() -> Path:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Random numbers that depend on the test's own id, so that order and selection do not matter."""
+    """Random numbers from the test's own id, so that order and selection do not matter."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 

@@ -1,7 +1,9 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Buffer
 
 __version__: str
 
@@ -17,9 +19,6 @@ class ProjectedBatch:
     @property
     def offsets(self) -> npt.NDArray[np.int64]: ...
     def write_ragged(self, out: npt.NDArray[Any]) -> None: ...
-    def unique(self) -> tuple[ProjectedBatch, npt.NDArray[np.int64]]: ...
-    @property
-    def positions(self) -> int: ...
     def write_padded(self, out: npt.NDArray[np.float32], steps: int) -> None: ...
 
 class Projector:
@@ -73,3 +72,34 @@ def to_char_spans(text: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, 
 # Recurrence on raw addresses (src/bind_ops.cpp)
 
 # Inference (src/bind_model.cpp)
+
+class Texts:
+    def __init__(self, texts: object) -> None: ...
+    def __len__(self) -> int: ...
+
+class Model:
+    def __init__(self, data: Buffer) -> None: ...
+    def encode(
+        self,
+        texts: Texts,
+        out: npt.NDArray[np.float32],
+        threads: int,
+        batch_size: int,
+        normalize: bool,
+        progress: Callable[[int, int], object] | None,
+    ) -> None: ...
+    def encode_tokens(
+        self, text: object
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...
+    @property
+    def config_json(self) -> str: ...
+    @property
+    def info_json(self) -> str: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def output_size(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+def default_threads() -> int: ...

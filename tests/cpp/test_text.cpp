@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "check.h"
+#include "text/grapheme.h"
+#include "text/properties.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 #include "text/words.h"
@@ -99,6 +101,44 @@ void properties_of_known_characters() {
   for (char32_t c : {0x110000u, 0x7FFFFFFFu, 0xFFFFFFFFu}) {
     CHECK(pqrnn::simple_lower(c) == c && !pqrnn::is_alphabetic(c) && !pqrnn::is_whitespace(c));
   }
+}
+
+// Number of code points in each extended grapheme cluster of `text`.
+std::string clusters(const std::u32string& text) {
+  using pqrnn::properties;
+  std::string result;
+  pqrnn::GraphemeState state(properties(text[0]).grapheme);
+  int length = 1;
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    const pqrnn::GraphemeClass next = properties(text[i]).grapheme;
+    if (state.boundary_before(next)) {
+      result += std::to_string(length) + ' ';
+      length = 0;
+    }
+    state.take(next);
+    ++length;
+  }
+  return result + std::to_string(length);
+}
+
+void clusters_of_known_texts() {
+  CHECK_EQ(clusters(U"ab"), "1 1");
+  CHECK_EQ(clusters(U"\r\n\n\r\u0308"), "2 1 1 1");        // GB3-5
+  CHECK_EQ(clusters(U"\u1100\u1161\u11A8\u1161"), "3 1");  // GB6-8
+  CHECK_EQ(clusters(U"\u1100\uAC00\u1161\uAC01\u11A8\u1100"), "3 2 1");
+  CHECK_EQ(clusters(U"a\u0308\u200D\u0903 \u0308"), "4 2");      // GB9, 9a
+  CHECK_EQ(clusters(U"\u0600\u0600a\u0600\r"), "3 1 1");         // GB9b
+  CHECK_EQ(clusters(U"\u0915\u094D\u200D\u0937\u0937"), "4 1");  // GB9c
+  CHECK_EQ(clusters(U"a\u094D\u0915"), "3");                     // GB9c: since Unicode 18
+  CHECK_EQ(clusters(U"\u0915\u094D\u200C\u0937"), "3 1");        // ZWNJ undoes the link
+  CHECK_EQ(clusters(U"\u0915\u094Da\u0937"), "2 1 1");
+  CHECK_EQ(clusters(U"\U0001F469\u0308\u200D\U0001F469"), "4");  // GB11
+  CHECK_EQ(clusters(U"\U0001F469\u200D\u0308\U0001F469"), "3 1");
+  CHECK_EQ(clusters(U"\U0001F469\u200D\u200D\U0001F469"), "3 1");
+  CHECK_EQ(clusters(U"a\u200D\U0001F469"), "2 1");
+  CHECK_EQ(clusters(U"\U0001F1E9\U0001F1EA\U0001F1EB\U0001F1F7\U0001F1F7"), "2 2 1");  // GB12
+  CHECK_EQ(clusters(U"a\U0001F1E9\U0001F1EA\U0001F1EB"), "1 2 1");                     // GB13
+  CHECK_EQ(clusters(U"\U0001F1E9\u0308\U0001F1EA\U0001F1EB"), "2 2");
 }
 
 void words_of_known_texts() {
@@ -212,6 +252,7 @@ int main() {
   every_scalar_value_round_trips();
   ill_formed_runs_are_maximal_subparts();
   properties_of_known_characters();
+  clusters_of_known_texts();
   words_of_known_texts();
   long_runs();
   tokens_do_not_depend_on_what_precedes_them();

@@ -137,8 +137,9 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _threads() -> int:
-    return torch.get_num_threads()
+def _threads(rows: Tensor) -> int:
+    """As torch has it, but waking a thread for less than 64 Ki elements costs more than it gains."""
+    return torch.get_num_threads() if rows.numel() >= 1 << 16 else 1
 
 
 # --- h[t] = f[t] * h[t-1] + x[t] ------------------------------------------------------------------
@@ -164,7 +165,7 @@ def forget_mult(
         width,
         _ELEMENTS[f.dtype],
         reverse,
-        _threads(),
+        _threads(f),
         _view(f),
         _view(x),
         _address(h0),
@@ -207,7 +208,7 @@ def forget_mult_backward(
         width,
         _ELEMENTS[f.dtype],
         reverse,
-        _threads(),
+        _threads(f),
         _view(gh),
         _view(f),
         _view(h),
@@ -345,7 +346,7 @@ def _shape(
         element=_ELEMENTS[like.dtype],
         zoneout=round(zoneout * 2**32),
         seed=int(seed) % 2**64 if zoneout and seed is not None else 0,
-        threads=_threads(),
+        threads=_threads(like),
     )
 
 
@@ -1015,7 +1016,7 @@ def attend(
         width,
         heads,
         _ELEMENTS[states.dtype],
-        _threads(),
+        _threads(states),
         _view(states),
         _view(logits),
         _view(weights),
@@ -1051,7 +1052,7 @@ def attend_backward(
         width,
         heads,
         _ELEMENTS[states.dtype],
-        _threads(),
+        _threads(states),
         _address(gpooled),
         _view(states),
         _view(weights),

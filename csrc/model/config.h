@@ -1,0 +1,53 @@
+// The hyper-parameters of a model: pqrnn_native.PQRNNConfig in C++, same fields, same rules.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "projection/settings.h"
+#include "status.h"
+
+namespace pqrnn {
+
+enum class Task { embedding, classification, parsing };
+enum class Pooling { f, fo, ifo };
+
+struct ModelConfig {
+  Task task = Task::embedding;
+  ProjectionSettings projection;      // its feature_size is F
+  std::size_t bottleneck_size = 256;  // B
+  std::size_t state_size = 128;       // H, per direction
+  std::size_t kernel_size = 2;        // k
+  std::size_t num_layers = 4;         // L
+  bool bidirectional = true;
+  Pooling pooling = Pooling::fo;
+  double zoneout = 0.0;             // training only
+  std::size_t attention_heads = 1;  // A
+  bool skip = false;
+  std::size_t output_size = 256;     // D, embedding only
+  std::vector<std::string> labels;   // classification only
+  std::vector<std::string> intents;  // parsing only
+  std::vector<std::string> slots;    // parsing only
+  bool multi_label = false;
+
+  std::size_t directions() const { return bidirectional ? 2 : 1; }
+  // z and f; with "fo" also o; with "ifo" also i and o (in the order z, i, f, o).
+  std::size_t gates() const;
+  // P: what the attention pools.
+  std::size_t pooled_size() const {
+    return directions() * state_size + (skip ? bottleneck_size : 0);
+  }
+  // Rows of head.weight: D or the number of labels.
+  std::size_t head_size() const;
+
+  // Ranges and combinations; the message names the field and its value.
+  Status validate() const;
+};
+
+// The inverse of PQRNNConfig.to_json(): missing keys keep their defaults, unknown ones are refused.
+// The result has passed validate().
+Status parse_config(std::string_view json, ModelConfig& config);
+
+}  // namespace pqrnn
