@@ -461,3 +461,18 @@ def test_english_tokens() -> None:
     assert english_tokens("abc def", max_input=5) == [b"abc", b"d"]
     with pytest.raises(TypeError, match="text must be str or bytes, got int"):
         english_tokens(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"hash": "xfixhash8"}, {"hash": "unicodehash16"}, {"novelty_bits": 2, "eos": True}],
+)
+def test_distinct_rows_stand_for_all(options: dict[str, Any], isa: str) -> None:
+    project = Projection(33, **options)
+    texts = ["the cat and the dog", "", "the dog and THE cat", "b" * 50]
+    features, offsets = project.ragged(texts, dtype=np.float32)
+    rows, index, same_offsets = project.ragged_unique(texts, dtype=np.float32)
+    np.testing.assert_array_equal(same_offsets, offsets)
+    np.testing.assert_array_equal(rows[index], features)
+    assert len(np.unique(rows, axis=0)) == len(rows) < len(features)
+    assert list(dict.fromkeys(index.tolist())) == list(range(len(rows)))

@@ -89,8 +89,8 @@ void Projector::Impl::contract_word(std::string& word, TracedText& scratch) cons
   word = scratch.bytes;
 }
 
-void Projector::Impl::append_position(std::string_view word, CapFlags flags,
-                                      RandomStreams* random, Projected& out) const {
+void Projector::Impl::append_position(std::string_view word, CapFlags flags, RandomStreams* random,
+                                      Projected& out) const {
   out.seeds.resize(out.seeds.size() + seed_words);
   hash(word, out.seeds.data() + out.seeds.size() - seed_words);
   ++out.positions;
@@ -137,8 +137,8 @@ void Projector::Impl::fill_text_extras(std::size_t first, std::size_t tokens,
   for (std::size_t e = 0; e < count; ++e) {
     if (extras[e].first == Extra::doc_size) {
       // log2(0) is minus infinity, as in the reference.
-      const float size = std::log2(static_cast<float>(tokens)) /
-                         static_cast<float>(settings.doc_size_levels);
+      const float size =
+          std::log2(static_cast<float>(tokens)) / static_cast<float>(settings.doc_size_levels);
       for (std::size_t p = first; p < out.positions; ++p) {
         values[p * count + e] = std::min(size, 1.0f) * 2.0f - 1.0f;
       }

@@ -1,5 +1,5 @@
-// Splitters, folding, normalisers, hashes, expansion kernels, the projector. Every text is copied to
-// a heap block of exactly its size, so that AddressSanitizer sees any read outside it.
+// Splitters, folding, normalisers, hashes, expansion kernels, the projector. Every text is copied
+// to a heap block of exactly its size, so that AddressSanitizer sees any read outside it.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -53,7 +53,11 @@ std::string english(const std::string& text, const std::string& separators) {
 void splitters() {
   CHECK_EQ(space("  a b  c ", -1), "a|b|c");
   CHECK_EQ(space("", -1), "");
-  CHECK_EQ(space("a\tb\xC2\xA0" "c", -1), "a\tb\xC2\xA0" "c");
+  CHECK_EQ(space("a\tb\xC2\xA0"
+                 "c",
+                 -1),
+           "a\tb\xC2\xA0"
+           "c");
   CHECK_EQ(space("a  b c", 2), "a");
   CHECK_EQ(space("a b  c", 2), "a|b");
   CHECK_EQ(space("a b c", 1), "a");
@@ -74,7 +78,10 @@ std::string normalized(const std::string& text, pqrnn::NormalizeRules rules) {
 void normalizers() {
   const pqrnn::NormalizeRules repetition{true, false, {}, false};
   CHECK_EQ(normalized("sooo hahaha 111 wowwowwow", repetition), "soo haha 111 wowwow");
-  CHECK_EQ(normalized("ab\xFF" "cd", repetition), "ab");
+  CHECK_EQ(normalized("ab\xFF"
+                      "cd",
+                      repetition),
+           "ab");
   CHECK_EQ(normalized(std::string("a\0", 2), repetition), "a");
   CHECK_EQ(normalized(std::string("a\0", 2), {true, false, {}, true}).size(), 2u);
   CHECK_EQ(normalized("\xFF\xFF", {true, false, {}, true}), "\xEF\xBF\xBD\xEF\xBF\xBD");
@@ -112,8 +119,8 @@ void words_hash_in_place() {
         const Exact exact(text);
         const std::string_view view = std::string_view(exact).substr(before, length);
         for (char& c : word) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-        pqrnn::Fingerprint found{}, expected =
-            pqrnn::murmur_fingerprint(word, pqrnn::CharMode::signed_char);
+        pqrnn::Fingerprint found{},
+            expected = pqrnn::murmur_fingerprint(word, pqrnn::CharMode::signed_char);
         CHECK(pqrnn::ascii_lower_fingerprint(view, exact, true, found));
         CHECK(found.low == expected.low && found.high == expected.high);
       }
