@@ -32,13 +32,13 @@ static void reference_qrnn(const QrnnArgs& args) {
   const std::size_t gates = args.gates;
   for (std::size_t state = 0; state < args.state; ++state) {
     const float* weights = args.weights + state * depth * gates;
-    double c = args.carry[state];
+    float c = args.carry[state];  // of the same type wherever a long text is cut
     for (std::size_t i = 0; i < args.end - args.begin; ++i) {
       const std::size_t at = args.backward ? args.end - 1 - i : args.begin + i;
       const std::size_t row = args.rows[at];
       const bool starts = args.backward ? at + 1 == args.count || args.rows[at + 1] != row + 1
                                         : at == 0 || args.rows[at - 1] + 1 != row;
-      if (starts) c = 0.0;
+      if (starts) c = 0.0f;
       const std::size_t first = args.backward ? row : row - (args.kernel - 1);
       double gate[4] = {};
       for (std::size_t g = 0; g < gates; ++g) {
@@ -51,10 +51,10 @@ static void reference_qrnn(const QrnnArgs& args) {
       const double f = reference_sigmoid(gate[gates == 4 ? 2 : 1]);
       const double in = gates == 4 ? reference_sigmoid(gate[1]) : 1.0 - f;
       const double o = gates == 2 ? 1.0 : reference_sigmoid(gate[gates - 1]);
-      c = f * c + in * z;
+      c = static_cast<float>(f * c + in * z);
       args.output[row * args.output_stride + state] = static_cast<float>(o * c);
     }
-    args.carry[state] = static_cast<float>(c);
+    args.carry[state] = c;
   }
 }
 
