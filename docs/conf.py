@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import pqrnn_native
 
 project = "pqrnn-native"
 author = "The pqrnn-native developers"
 copyright = author
-version = release = importlib.metadata.version("pqrnn-native")
+version = release = pqrnn_native.__version__
 
 extensions = [
     "myst_parser",

@@ -1,7 +1,7 @@
-"""A QRNN layer learns to remember the first element of a sequence. Needs torch.
+"""A QRNN layer learns to remember. Needs torch.
 
-The task: sequences of ten numbers, of which only the first one counts. A recurrence has to keep it
-past nine others, which a plain average cannot.
+The task: twenty numbers, one of which is marked; say at the end which one it was. The layer has to
+keep that number past all that follow it and to ignore the others.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ try:
 except ModuleNotFoundError:
     sys.exit("this example needs torch: pip install '.[train]'")
 
-from pqrnn_native.nn import functional
-
 from pqrnn_native import nn
+from pqrnn_native.nn import functional
 
 
 def main() -> None:
@@ -27,13 +26,16 @@ def main() -> None:
     h = functional.forget_mult(f, torch.ones(1, 4, 1))
     print("scan:", h.flatten().tolist())  # 1, 1.5, 1.75, 1.875
 
-    layer = nn.QRNN(1, 16, batch_first=True)
-    readout = torch.nn.Linear(16, 1)
+    layer = nn.QRNN(2, 32, batch_first=True)
+    readout = torch.nn.Linear(32, 1)
     optimizer = torch.optim.Adam([*layer.parameters(), *readout.parameters()], lr=0.02)
-    for step in range(301):
-        x = torch.randn(64, 10, 1)
-        output, _ = layer(x)
-        loss = (readout(output[:, -1]) - x[:, 0]).square().mean()
+    for step in range(401):
+        numbers, marks = torch.randn(64, 20), torch.zeros(64, 20)
+        marked = torch.randint(20, (64,))
+        marks[torch.arange(64), marked] = 1
+        output, _ = layer(torch.stack([numbers, marks], dim=2))
+        wanted = numbers[torch.arange(64), marked]
+        loss = (readout(output[:, -1]).squeeze(1) - wanted).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <tuple>
 
+#include "blocks.h"
 #include "errors.h"
 #include "kernels/kernels.h"
 #include "parallel.h"
@@ -83,12 +85,27 @@ void set_directions(const std::string& direction, int& directions, bool* reverse
   reverse[1] = true;
 }
 
+std::size_t element_bytes(pqrnn::Element element) {
+  if (element == pqrnn::Element::f64) return 8;
+  return element == pqrnn::Element::f32 ? 4 : 2;
+}
+
+// Whether one output of that many elements is too large to be found in a cache afterwards.
+bool should_stream(std::int64_t elements, pqrnn::Element element) {
+  return static_cast<std::size_t>(elements) * element_bytes(element) >= (std::size_t{8} << 20);
+}
+
+std::int64_t rows_of(const SequencesTuple& s) {
+  return std::get<3>(s) ? std::get<2>(s) : std::get<0>(s) * std::get<1>(s);
+}
+
 pqrnn::ScanArgs scan_args(const SequencesTuple& q, std::int64_t width, int element, bool reverse) {
   pqrnn::ScanArgs a = {};
   a.sequences = sequences(q);
   a.width = width;
   a.element = static_cast<pqrnn::Element>(element);
   a.reverse = reverse;
+  a.stream = should_stream(rows_of(q) * width, a.element);
   return a;
 }
 
@@ -142,6 +159,7 @@ struct PoolShape {
     a.element = static_cast<pqrnn::Element>(element);
     a.zoneout = zoneout;
     a.seed = seed;
+    a.stream = should_stream(rows_of(sequences) * a.directions * width, a.element);
     return a;
   }
 };
@@ -153,11 +171,6 @@ void set_gates(const GateTuple& gates, pqrnn::View* out) {
   out[pqrnn::gate_f] = view(std::get<1>(gates));
   out[pqrnn::gate_o] = view(std::get<2>(gates));
   out[pqrnn::gate_i] = view(std::get<3>(gates));
-}
-
-std::size_t element_bytes(pqrnn::Element element) {
-  if (element == pqrnn::Element::f64) return 8;
-  return element == pqrnn::Element::f32 ? 4 : 2;
 }
 
 // Gates packed in one row: [directions, taps, gate, width], gates in the order z, (i,) f, (o).
@@ -259,6 +272,7 @@ pqrnn::NormArgs norm_args(const PoolShape& shape, std::int64_t gates_width) {
   a.reverse[1] = pool.reverse[1];
   a.taps = pool.taps;
   a.element = pool.element;
+  a.stream = pool.stream;
   return a;
 }
 
@@ -323,9 +337,30 @@ void attend_backward(const SequencesTuple& q, std::int64_t width, std::int64_t h
   run(pqrnn::kernels().recurrence.attend_backward, a, a.sequences.count, threads);
 }
 
+// Memory of a large output; whoever holds the buffer keeps it from being used again.
+struct OwnedBlock {
+  explicit OwnedBlock(std::size_t size) : data(pqrnn::take_block(size)), bytes(size) {
+    if (!data) throw std::bad_alloc();
+  }
+  ~OwnedBlock() { pqrnn::give_block(data, bytes); }
+  OwnedBlock(const OwnedBlock&) = delete;
+  OwnedBlock& operator=(const OwnedBlock&) = delete;
+
+  void* data;
+  std::size_t bytes;
+};
+
 }  // namespace
 
 void bind_ops(py::module_& m) {
+  py::class_<OwnedBlock>(m, "Block", py::buffer_protocol())
+      .def(py::init<std::size_t>(), py::arg("bytes"))
+      .def_buffer([](OwnedBlock& block) {
+        return py::buffer_info(static_cast<std::uint8_t*>(block.data),
+                               static_cast<py::ssize_t>(block.bytes));
+      });
+  m.def("drop_free_blocks", &pqrnn::drop_free_blocks);
+  m.def("free_block_bytes", &pqrnn::free_block_bytes);
   m.attr("SEQUENCE_GROUP") = pqrnn::kGroup;
   py::class_<PoolShape>(m, "PoolShape")
       .def(py::init([](const SequencesTuple& q, std::int64_t width, const std::string& direction,

@@ -71,17 +71,17 @@ static void expand_bytes(const std::uint64_t* codes, std::size_t from, std::size
 static std::size_t expand_wide(const std::uint64_t* codes, std::size_t count,
                                std::int8_t* features) {
   // 128-bit lane L of the result takes bytes 4L .. 4L + 3 of a pair of words.
-  const __m512i spread = _mm512_set_epi32(
-      0x0f0f0f0f, 0x0e0e0e0e, 0x0d0d0d0d, 0x0c0c0c0c, 0x0b0b0b0b, 0x0a0a0a0a, 0x09090909,
-      0x08080808, 0x07070707, 0x06060606, 0x05050505, 0x04040404, 0x03030303, 0x02020202,
-      0x01010101, 0x00000000);
+  const __m512i spread =
+      _mm512_set_epi32(0x0f0f0f0f, 0x0e0e0e0e, 0x0d0d0d0d, 0x0c0c0c0c, 0x0b0b0b0b, 0x0a0a0a0a,
+                       0x09090909, 0x08080808, 0x07070707, 0x06060606, 0x05050505, 0x04040404,
+                       0x03030303, 0x02020202, 0x01010101, 0x00000000);
   const __m512i low_bits = _mm512_set1_epi32(0x40100401);
   const __m512i high_bits = _mm512_set1_epi32(static_cast<int>(0x80200802));
   const __m512i one = _mm512_set1_epi8(1);
   std::size_t j = 0;
   for (; j + 64 <= count; j += 64) {
-    const __m512i pair = _mm512_broadcast_i32x4(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + j / 32)));
+    const __m512i pair =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + j / 32)));
     const __m512i bytes = _mm512_shuffle_epi8(pair, spread);
     const __m512i plus = _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(bytes, low_bits), one);
     const __m512i ternary =
@@ -94,9 +94,8 @@ static std::size_t expand_wide(const std::uint64_t* codes, std::size_t count,
 static std::size_t expand_wide(const std::uint64_t* codes, std::size_t count,
                                std::int8_t* features) {
   // 128-bit lane L of the result takes bytes 4L .. 4L + 3 of a word.
-  const __m256i spread =
-      _mm256_set_epi32(0x07070707, 0x06060606, 0x05050505, 0x04040404, 0x03030303, 0x02020202,
-                       0x01010101, 0x00000000);
+  const __m256i spread = _mm256_set_epi32(0x07070707, 0x06060606, 0x05050505, 0x04040404,
+                                          0x03030303, 0x02020202, 0x01010101, 0x00000000);
   const __m256i low_bits = _mm256_set1_epi32(0x40100401);
   const __m256i high_bits = _mm256_set1_epi32(static_cast<int>(0x80200802));
   std::size_t j = 0;

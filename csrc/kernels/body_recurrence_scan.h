@@ -1,67 +1,44 @@
 // The scan h[t] = f[t] * h[t-1] + x[t] and its gradient, one pass over memory each.
 //
 // A task is one sequence times kScanBlock channels; the running state is a row in L1, so that the
-// big tensors are walked front to back and nothing is read twice.
-
-template <class S>
-static inline S* at(const View& view, const Sequences& q, std::int64_t sequence, std::int64_t step) {
-  const std::int64_t row = (q.offsets ? q.offsets[sequence] : 0) + step;
-  return static_cast<S*>(view.data) + sequence * view.sequence + row * view.step;
-}
-
-template <class S>
-static void zero_rows(const View& view, const Sequences& q, std::int64_t sequence,
-                      std::int64_t first, std::int64_t count) {
-  if (q.offsets || !view.data) return;
-  for (std::int64_t t = sequence_length(q, sequence); t < q.steps; ++t) {
-    S* row = at<S>(view, q, sequence, t) + first;
-    for (std::int64_t j = 0; j < count; ++j) row[j] = S{};
-  }
-}
-
-template <class S, class A>
-static void load_row(const void* base, std::int64_t offset, std::int64_t count,
-                     A* PQRNN_RESTRICT out) {
-  const S* PQRNN_RESTRICT row = static_cast<const S*>(base) + offset;
-  for (std::int64_t j = 0; j < count; ++j) out[j] = widen(row[j]);
-}
-
-template <class S, class A>
-static void store_row(const A* PQRNN_RESTRICT row, void* base, std::int64_t offset,
-                      std::int64_t count) {
-  S* PQRNN_RESTRICT out = static_cast<S*>(base) + offset;
-  for (std::int64_t j = 0; j < count; ++j) narrow(row[j], out[j]);
-}
-
-template <class A>
-static void clear(A* row, std::int64_t count) {
-  for (std::int64_t j = 0; j < count; ++j) row[j] = 0;
-}
+// big tensors are walked from end to end and nothing is read twice.
+//
+// A row is worked through in chunks: prefetch, compute into scratch, store. Bursts of prefetches or
+// stores longer than a chunk stall: 32 channels are twice as fast as 512 (backward, Zen 5).
+constexpr std::int64_t kChunk = 32;
 
 template <class S>
 static void scan_forward_as(const ScanArgs& a, std::int64_t begin, std::int64_t end) {
   using A = Arithmetic<S>;
   const Sequences& q = a.sequences;
   const std::int64_t blocks = ceil_div(a.width, kScanBlock);
-  A state[kScanBlock];
+  A row[kScanBlock];
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t n = task / blocks, first = task % blocks * kScanBlock;
     const std::int64_t count = a.width - first < kScanBlock ? a.width - first : kScanBlock;
     const std::int64_t steps = sequence_length(q, n);
-    if (a.h0) load_row<S>(a.h0, n * a.width + first, count, state);
-    else clear(state, count);
+    if (a.h0) load_row<S>(a.h0, n * a.width + first, count, row);
+    else clear(row, count);
+    const std::int64_t ahead = (a.reverse ? -1 : 1) * rows_ahead<S>(count);
     for (std::int64_t k = 0; k < steps; ++k) {
       const std::int64_t t = a.reverse ? steps - 1 - k : k;
-      const S* PQRNN_RESTRICT f = at<S>(a.f, q, n, t) + first;
-      const S* PQRNN_RESTRICT x = at<S>(a.x, q, n, t) + first;
-      S* PQRNN_RESTRICT h = at<S>(a.h, q, n, t) + first;
-      for (std::int64_t j = 0; j < count; ++j) {
-        state[j] = widen(f[j]) * state[j] + widen(x[j]);
-        narrow(state[j], h[j]);
+      const S* f_row = at<S>(a.f, q, n, t) + first;
+      const S* x_row = at<S>(a.x, q, n, t) + first;
+      S* h_row = at<S>(a.h, q, n, t) + first;
+      for (std::int64_t c = 0; c < count; c += kChunk) {
+        const std::int64_t size = count - c < kChunk ? count - c : kChunk;
+        const S* PQRNN_RESTRICT f = f_row + c;
+        const S* PQRNN_RESTRICT x = x_row + c;
+        A* PQRNN_RESTRICT state = row + c;
+        prefetch_row(f + ahead * a.f.step, size);
+        prefetch_row(x + ahead * a.x.step, size);
+        for (std::int64_t j = 0; j < size; ++j) state[j] = widen(f[j]) * state[j] + widen(x[j]);
+        emit_row<S, A>(state, h_row, c, size, a.stream);
       }
     }
     zero_rows<S>(a.h, q, n, first, count);
   }
+  if (a.stream) finish_streams();
 }
 
 // With g[t] the gradient of h[t] including its way through later steps:
@@ -71,34 +48,44 @@ static void scan_backward_as(const ScanArgs& a, std::int64_t begin, std::int64_t
   using A = Arithmetic<S>;
   const Sequences& q = a.sequences;
   const std::int64_t blocks = ceil_div(a.width, kScanBlock);
-  A carry[kScanBlock];
-  S zeros[kScanBlock];
-  for (std::int64_t j = 0; j < kScanBlock; ++j) zeros[j] = S{};
+  const S zeros[kScanBlock] = {};
+  A row[kScanBlock], gf[kChunk], gx[kChunk];
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t n = task / blocks, first = task % blocks * kScanBlock;
     const std::int64_t count = a.width - first < kScanBlock ? a.width - first : kScanBlock;
     const std::int64_t steps = sequence_length(q, n);
     const S* start = a.h0 ? static_cast<const S*>(a.h0) + n * a.width + first : zeros;
-    clear(carry, count);
+    clear(row, count);
+    const std::int64_t ahead = (a.reverse ? 1 : -1) * rows_ahead<S>(count);
     for (std::int64_t k = steps - 1; k >= 0; --k) {
       const std::int64_t t = a.reverse ? steps - 1 - k : k;
-      const S* PQRNN_RESTRICT f = at<S>(a.f, q, n, t) + first;
-      const S* PQRNN_RESTRICT gh = at<S>(a.gh, q, n, t) + first;
-      const S* PQRNN_RESTRICT before =
-          k ? at<S>(a.h, q, n, a.reverse ? t + 1 : t - 1) + first : start;
-      S* PQRNN_RESTRICT gf = at<S>(a.gf, q, n, t) + first;
-      S* PQRNN_RESTRICT gx = at<S>(a.gx, q, n, t) + first;
-      for (std::int64_t j = 0; j < count; ++j) {
-        const A g = widen(gh[j]) + carry[j];
-        narrow(g, gx[j]);
-        narrow(g * widen(before[j]), gf[j]);
-        carry[j] = widen(f[j]) * g;
+      const S* gh_row = at<S>(a.gh, q, n, t) + first;
+      const S* f_row = at<S>(a.f, q, n, t) + first;
+      const S* before_row = k ? at<S>(a.h, q, n, a.reverse ? t + 1 : t - 1) + first : start;
+      for (std::int64_t c = 0; c < count; c += kChunk) {
+        const std::int64_t size = count - c < kChunk ? count - c : kChunk;
+        const S* PQRNN_RESTRICT gh = gh_row + c;
+        const S* PQRNN_RESTRICT f = f_row + c;
+        const S* PQRNN_RESTRICT before = before_row + c;
+        A* PQRNN_RESTRICT carry = row + c;
+        prefetch_row(gh + ahead * a.gh.step, size);
+        prefetch_row(f + ahead * a.f.step, size);
+        prefetch_row(before + ahead * a.h.step, size);
+        for (std::int64_t j = 0; j < size; ++j) {
+          const A g = widen(gh[j]) + carry[j];
+          gx[j] = g;
+          gf[j] = g * widen(before[j]);
+          carry[j] = widen(f[j]) * g;
+        }
+        emit_row<S, A>(gf, at<S>(a.gf, q, n, t), first + c, size, a.stream);
+        emit_row<S, A>(gx, at<S>(a.gx, q, n, t), first + c, size, a.stream);
       }
     }
-    if (a.gh0) store_row<S>(carry, a.gh0, n * a.width + first, count);
+    if (a.gh0) store_row<S>(row, a.gh0, n * a.width + first, count);
     zero_rows<S>(a.gf, q, n, first, count);
     zero_rows<S>(a.gx, q, n, first, count);
   }
+  if (a.stream) finish_streams();
 }
 
 static void scan_forward(const ScanArgs& args, std::int64_t begin, std::int64_t end) {

@@ -13,15 +13,21 @@ def available_isas() -> list[str]: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...
 
+class _Bound(type): ...  # the metaclass of bound classes
+
 # Text and projection (src/bind_text.cpp)
 
-class ProjectedBatch:
+class ProjectedBatch(metaclass=_Bound):
+    def __init__(self, *args: object, **kwargs: object) -> None: ...  # made by Projector alone
     @property
     def offsets(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def positions(self) -> int: ...
+    def unique(self) -> tuple[ProjectedBatch, npt.NDArray[np.int64]]: ...
     def write_ragged(self, out: npt.NDArray[Any]) -> None: ...
     def write_padded(self, out: npt.NDArray[np.float32], steps: int) -> None: ...
 
-class Projector:
+class Projector(metaclass=_Bound):
     def __init__(
         self,
         *,
@@ -57,8 +63,8 @@ def english_tokens(
     text: object, separators: str, max_input: int, max_tokens: int
 ) -> list[bytes]: ...
 
-# Unicode (src/bind_unicode.cpp). Spans are (begin, end) offsets: of bytes in, and out of split_words;
-# of characters out of to_char_spans.
+# Unicode (src/bind_unicode.cpp). Spans are (begin, end) offsets: of bytes in, and out of
+# split_words; of characters out of to_char_spans.
 
 def unicode_version() -> str: ...
 def simple_lower(code_point: int) -> int: ...
@@ -73,11 +79,11 @@ def to_char_spans(text: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, 
 
 # Inference (src/bind_model.cpp)
 
-class Texts:
+class Texts(metaclass=_Bound):
     def __init__(self, texts: object) -> None: ...
     def __len__(self) -> int: ...
 
-class Model:
+class Model(metaclass=_Bound):
     def __init__(self, data: Buffer) -> None: ...
     def encode(
         self,

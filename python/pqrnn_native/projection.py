@@ -52,7 +52,8 @@ class Projection:
         hash: ``"murmur"``; ``"xfixhash8"``, ``"xfixhash16"`` or ``"xfixhash32"``, which keep
             prefixes and suffixes; ``"unicodehash8"`` or ``"unicodehash16"``, which keep positions.
         char: ``"unsigned"``: every byte of a word counts. ``"signed"``: what the public code does
-            on x86, where "é" equals "è". It matters to ``"murmur"`` and non-ASCII words alone.
+            on x86, where e-acute equals e-grave. It matters to ``"murmur"`` and non-ASCII
+            words alone.
         lower: Lower-case each token by Unicode's simple mapping.
         bos: Put a position ``<BOS>`` before the tokens.
         eos: Put a position ``<EOS>`` after the tokens.
@@ -270,9 +271,9 @@ class Projection:
             seed: As in :meth:`ragged`.
 
         Returns:
-            ``(rows, index, offsets)`` with ``rows[index]`` and ``offsets`` what :meth:`ragged` gives:
-            rows ``[distinct, F]`` in order of first appearance, int64 index ``[positions]``, int64
-            offsets ``[n + 1]``.
+            ``(rows, index, offsets)``, where ``rows[index]`` and ``offsets`` are what
+            :meth:`ragged` gives: rows ``[distinct, F]`` in order of first appearance, int64 index
+            ``[positions]``, int64 offsets ``[n + 1]``.
 
         Raises:
             TypeError, ValueError: As in :meth:`ragged`.

@@ -32,6 +32,7 @@ POOLINGS = ("f", "fo", "ifo")
 _GATES = {"f": 2, "fo": 3, "ifo": 4}
 _ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
 _ABSENT = (0, 0, 0)
+_BIG = 4 << 20  # bytes; below that malloc hands out memory that it has touched before
 
 _View = tuple[int, int, int]
 
@@ -124,12 +125,28 @@ class _Sequences:
         return torch.full((self.count,), rows.shape[1])
 
 
+def _is_time_major(like: Tensor) -> bool:
+    return like.dim() == 3 and like.stride(0) < like.stride(1)
+
+
 def _empty_rows(like: Tensor, width: int) -> Tensor:
     """Uninitialised rows of another width in the memory order of ``like``."""
-    if like.dim() == 3 and like.stride(0) < like.stride(1):
+    if _is_time_major(like):
         batch, time, _ = like.shape
         return torch.empty(time, batch, width, dtype=like.dtype, device=like.device).transpose(0, 1)
     return torch.empty(*like.shape[:-1], width, dtype=like.dtype, device=like.device)
+
+
+def _new_rows(like: Tensor, width: int) -> Tensor:
+    """:func:`_empty_rows` for a kernel to fill; big ones in memory that is used again."""
+    size = like.shape[:-1].numel() * width * like.element_size()
+    if size < _BIG:
+        return _empty_rows(like, width)
+    flat = torch.frombuffer(_core.Block(size), dtype=like.dtype)
+    if _is_time_major(like):
+        batch, time, _ = like.shape
+        return flat.view(time, batch, width).transpose(0, 1)
+    return flat.view(*like.shape[:-1], width)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:
@@ -159,7 +176,7 @@ def forget_mult(
     sequences = _Sequences(f, offsets, lengths)
     width = f.shape[-1]
     h0 = _state("h0", h0, f, (sequences.count, width))
-    h = _empty_rows(f, width)
+    h = _new_rows(f, width)
     _core.scan_forward(
         sequences.arguments,
         width,
@@ -201,7 +218,7 @@ def forget_mult_backward(
     sequences = _Sequences(f, offsets, lengths)
     width = f.shape[-1]
     h0 = _state("h0", h0, f, (sequences.count, width))
-    gf, gx = _empty_rows(f, width), _empty_rows(f, width)
+    gf, gx = _new_rows(f, width), _new_rows(f, width)
     gh0 = torch.empty(sequences.count, width, dtype=f.dtype)
     _core.scan_backward(
         sequences.arguments,
@@ -391,8 +408,8 @@ def qrnn_pool(
         zoneout=zoneout,
         seed=seed,
     )
-    h = _empty_rows(z, width)
-    c = None if pooling == "f" else _empty_rows(z, width)
+    h = _new_rows(z, width)
+    c = None if pooling == "f" else _new_rows(z, width)
     last = torch.empty(sequences.count, width, dtype=z.dtype)
     gates = (z, gates[1], o, i)
     _core.pool_forward(
@@ -459,7 +476,7 @@ def qrnn_pool_backward(
         seed=seed,
     )
     gates = (z, f, o, i)
-    gradients = [None if g is None else _empty_rows(z, width) for g in gates]
+    gradients = [None if g is None else _new_rows(z, width) for g in gates]
     gh0 = torch.empty(count, width, dtype=z.dtype)
     _core.pool_backward(
         shape,
@@ -589,8 +606,8 @@ def gate_pool(
         zoneout=zoneout,
         seed=seed,
     )
-    h = _empty_rows(gates, directions * hidden)
-    c = None if pooling == "f" else _empty_rows(gates, directions * hidden)
+    h = _new_rows(gates, directions * hidden)
+    c = None if pooling == "f" else _new_rows(gates, directions * hidden)
     last = torch.empty(state, dtype=gates.dtype)
     _core.gate_pool_forward(
         shape,
@@ -671,7 +688,7 @@ def gate_pool_backward(
         zoneout=zoneout,
         seed=seed,
     )
-    gradient = _empty_rows(gates, gates.shape[-1])
+    gradient = _new_rows(gates, gates.shape[-1])
     gh0 = torch.empty(state, dtype=gates.dtype)
     groups = -(-sequences.count // _core.SEQUENCE_GROUP)
     sums = torch.empty(groups, 2, channels, dtype=_real(gates.dtype))
@@ -790,7 +807,7 @@ def norm_gate_pool(
     bias = _check_real("bias", bias, gates.dtype, (channels,))
     sequences = _Sequences(gates, offsets, lengths)
     shape = _shape(sequences, hidden, gates, pooling=pooling, direction=direction, taps=taps)
-    summed = None if taps == 1 else _empty_rows(gates, channels)
+    summed = None if taps == 1 else _new_rows(gates, channels)
     groups = -(-sequences.count // _core.SEQUENCE_GROUP)
     partial = torch.empty(groups, 2, channels, dtype=torch.float64)
     _core.gate_moments(
@@ -896,7 +913,7 @@ def norm_gate_pool_backward(
     slope = -scale * rstd.square() * sums[1] / rows
     coefficients = torch.stack((mean, offset, slope)).to(weight.dtype)
     channels = summed.shape[-1]
-    gradient = dy if taps == 1 else _empty_rows(summed, channels * taps)
+    gradient = dy if taps == 1 else _new_rows(summed, channels * taps)
     shape = _shape(sequences, hidden, summed, pooling=pooling, direction=direction, taps=taps)
     _core.gate_norm_backward(
         shape,
@@ -1009,7 +1026,7 @@ def attend(
     width, heads = states.shape[-1], logits.shape[-1]
     _check_heads(width, heads)
     sequences = _Sequences(states, offsets, lengths)
-    weights = _empty_rows(logits, heads)
+    weights = _new_rows(logits, heads)
     pooled = torch.empty(sequences.count, width, dtype=states.dtype)
     _core.attend_forward(
         sequences.arguments,
@@ -1045,7 +1062,7 @@ def attend_backward(
     states, weights = _dense(states), _dense(weights)
     width, heads = states.shape[-1], weights.shape[-1]
     sequences = _Sequences(states, offsets, lengths)
-    gstates, glogits = _empty_rows(states, width), _empty_rows(weights, heads)
+    gstates, glogits = _new_rows(states, width), _new_rows(weights, heads)
     gpooled = gpooled.contiguous()
     _core.attend_backward(
         sequences.arguments,
