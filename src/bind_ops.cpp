@@ -95,14 +95,17 @@ bool should_stream(std::int64_t elements, pqrnn::Element element) {
   return static_cast<std::size_t>(elements) * element_bytes(element) >= (std::size_t{8} << 20);
 }
 
+std::int64_t rows_of(const SequencesTuple& s) {
+  return std::get<3>(s) ? std::get<2>(s) : std::get<0>(s) * std::get<1>(s);
+}
+
 pqrnn::ScanArgs scan_args(const SequencesTuple& q, std::int64_t width, int element, bool reverse) {
   pqrnn::ScanArgs a = {};
   a.sequences = sequences(q);
   a.width = width;
   a.element = static_cast<pqrnn::Element>(element);
   a.reverse = reverse;
-  const std::int64_t rows = a.sequences.offsets ? std::get<2>(q) : std::get<0>(q) * std::get<1>(q);
-  a.stream = should_stream(rows * width, a.element);
+  a.stream = should_stream(rows_of(q) * width, a.element);
   return a;
 }
 
@@ -156,6 +159,7 @@ struct PoolShape {
     a.element = static_cast<pqrnn::Element>(element);
     a.zoneout = zoneout;
     a.seed = seed;
+    a.stream = should_stream(rows_of(sequences) * a.directions * width, a.element);
     return a;
   }
 };
@@ -268,6 +272,7 @@ pqrnn::NormArgs norm_args(const PoolShape& shape, std::int64_t gates_width) {
   a.reverse[1] = pool.reverse[1];
   a.taps = pool.taps;
   a.element = pool.element;
+  a.stream = pool.stream;
   return a;
 }
 

@@ -82,7 +82,7 @@ static void linear(const LinearArgs& args) {
       for (int r = 0; r < rows; ++r) input[r] = args.input + (i + r) * args.depth;
       tile_product<kGroups>(rows, input, args.depth, weights, args.bias + column, sums);
       for (int r = 0; r < rows; ++r, ++i) {
-        float* out = args.output + i * args.columns + column;
+        float* out = args.output + i * args.output_stride + column;
         for (std::size_t j = 0; j < width; ++j) out[j] = sums[r * width + j];
       }
     }

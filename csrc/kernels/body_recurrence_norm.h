@@ -19,9 +19,10 @@ static void norm_forward_as(const NormArgs& a, std::int64_t begin, std::int64_t 
       const std::int64_t steps = sequence_length(q, n);
       for (std::int64_t t = 0; t < steps; ++t) {
         sum_taps<S, A>(a.gates, q, k, n, t, steps, a.taps, k.direction * a.taps * a.width, a.width,
-                       row);
+                       a.gates.step, row);
         if (a.sum.data) {
-          store_row<S>(row, at<S>(a.sum, q, n, t), k.direction * a.width + k.first, k.count);
+          emit_row<S, A>(row, at<S>(a.sum, q, n, t), k.direction * a.width + k.first, k.count,
+                         a.stream);
         }
         if (rows++ == 0) load_row<A>(row, 0, k.count, pivot);
         for (std::int64_t c = 0; c < k.count; ++c) {
@@ -41,6 +42,7 @@ static void norm_forward_as(const NormArgs& a, std::int64_t begin, std::int64_t 
       deviation[c] = square[c] - sum[c] * shift;
     }
   }
+  if (a.stream) finish_streams();
 }
 
 // d[t] = dy[t] + offset + (p[t] - mean) * slope, to every tap that fed step t.
@@ -59,18 +61,22 @@ static void norm_backward_as(const NormArgs& a, std::int64_t begin, std::int64_t
     for (std::int64_t n = k.begin; n < k.end; ++n) {
       const std::int64_t steps = sequence_length(q, n);
       for (std::int64_t t = 0; t < steps; ++t) {
+        prefetch_row(at<S>(a.sum, q, n, t + 1) + channel, k.count);
+        prefetch_row(at<S>(a.dy, q, n, t + 1) + channel, k.count);
         load_row<S>(at<S>(a.sum, q, n, t), channel, k.count, p);
         load_row<S>(at<S>(a.dy, q, n, t), channel, k.count, d);
         for (std::int64_t c = 0; c < k.count; ++c) {
           d[c] += offset[c] + (p[c] - mean[c]) * slope[c];
         }
-        spread_taps<S, A>(a.gradient, q, k, n, t, steps, a.taps, first_tap, a.width, d);
+        spread_taps<S, A>(a.gradient, q, k, n, t, steps, a.taps, first_tap, a.width,
+                          a.stream, d);
       }
       for (int j = 0; j < a.taps; ++j) {
         zero_rows<S>(a.gradient, q, n, first_tap + j * a.width + k.first, k.count);
       }
     }
   }
+  if (a.stream) finish_streams();
 }
 
 static void norm_forward(const NormArgs& args, std::int64_t begin, std::int64_t end) {

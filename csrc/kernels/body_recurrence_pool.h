@@ -37,15 +37,17 @@ static inline std::int64_t tap_step(bool reverse, int taps, std::int64_t t, int 
 }
 
 // out = the sum of the taps of step t. `origin` is tap 0 of the direction, in elements of a row.
+// Prefetches the same taps `ahead` elements further.
 template <class S, class A>
 static void sum_taps(const View& view, const Sequences& q, const PoolTask& k, std::int64_t n,
                      std::int64_t t, std::int64_t steps, int taps, std::int64_t origin,
-                     std::int64_t tap, A* PQRNN_RESTRICT out) {
+                     std::int64_t tap, std::int64_t ahead, A* PQRNN_RESTRICT out) {
   bool filled = false;
   for (int j = 0; j < taps; ++j) {
     const std::int64_t source = tap_step(k.reverse, taps, t, j);
     if (source < 0 || source >= steps) continue;
     const S* PQRNN_RESTRICT row = at<S>(view, q, n, source) + origin + j * tap + k.first;
+    prefetch_row(row + ahead, k.count);
     if (!filled) {
       for (std::int64_t c = 0; c < k.count; ++c) out[c] = widen(row[c]);
     } else {
@@ -60,12 +62,12 @@ static void sum_taps(const View& view, const Sequences& q, const PoolTask& k, st
 template <class S, class A>
 static void spread_taps(const View& view, const Sequences& q, const PoolTask& k, std::int64_t n,
                         std::int64_t t, std::int64_t steps, int taps, std::int64_t origin,
-                        std::int64_t tap, const A* gradient) {
+                        std::int64_t tap, bool stream, const A* gradient) {
   for (int j = 0; j < taps; ++j) {
     const std::int64_t offset = origin + j * tap + k.first;
     const std::int64_t source = tap_step(k.reverse, taps, t, j);
     if (source >= 0 && source < steps) {
-      store_row<S>(gradient, at<S>(view, q, n, source), offset, k.count);
+      emit_row<S, A>(gradient, at<S>(view, q, n, source), offset, k.count, stream);
     }
     const std::int64_t reader = k.reverse ? t - j : t - j + (taps - 1);
     if (reader < 0 || reader >= steps) {
@@ -111,17 +113,18 @@ static void hold(const std::uint32_t* PQRNN_RESTRICT keep, std::int64_t count, b
 // All gates of one step, activated and with zoneout applied.
 template <class S, class A>
 static void load_step(const PoolArgs& a, const PoolTask& k, std::int64_t n, std::int64_t t,
-                      std::int64_t steps, PoolScratch<A>& s) {
+                      std::int64_t steps, std::int64_t ahead, PoolScratch<A>& s) {
   for (int slot = 0; slot < gate_slots; ++slot) {
     if (!a.gate[slot].data) continue;
     if (!a.raw) {
-      sum_taps<S, A>(a.gate[slot], a.sequences, k, n, t, steps, 1, 0, 0, s.gate[slot]);
+      sum_taps<S, A>(a.gate[slot], a.sequences, k, n, t, steps, 1, 0, 0,
+                     ahead * a.gate[slot].step, s.gate[slot]);
       continue;
     }
     const Coefficients<A> of_slot = coefficients<A>(a, k, slot);
     A* PQRNN_RESTRICT centred = s.centred[slot];
     sum_taps<S, A>(a.gate[slot], a.sequences, k, n, t, steps, a.taps,
-                   k.direction * a.gate_direction, a.gate_tap, centred);
+                   k.direction * a.gate_direction, a.gate_tap, ahead * a.gate[slot].step, centred);
     for (std::int64_t c = 0; c < k.count; ++c) centred[c] -= of_slot.mean[c];
     if (slot == gate_z) activate<true, A>(of_slot, k.count, centred, s.gate[slot]);
     else activate<false, A>(of_slot, k.count, centred, s.gate[slot]);
@@ -160,24 +163,23 @@ static void pool_forward_as(const PoolArgs& a, std::int64_t begin, std::int64_t 
       else clear(s.state, k.count);
       for (std::int64_t index = 0; index < steps; ++index) {
         const std::int64_t t = k.reverse ? steps - 1 - index : index;
-        load_step<S, A>(a, k, n, t, steps, s);
+        load_step<S, A>(a, k, n, t, steps, k.reverse ? -1 : 1, s);
         advance_state<A>(s, a.pooling == Pooling::ifo, k.count, s.state);
-        S* PQRNN_RESTRICT h = at<S>(a.h, q, n, t) + channel;
         if (a.pooling == Pooling::f) {
-          for (std::int64_t c = 0; c < k.count; ++c) narrow(s.state[c], h[c]);
+          emit_row<S, A>(s.state, at<S>(a.h, q, n, t), channel, k.count, a.stream);
           continue;
         }
-        S* PQRNN_RESTRICT cell = at<S>(a.c, q, n, t) + channel;
-        for (std::int64_t c = 0; c < k.count; ++c) {
-          narrow(s.state[c], cell[c]);
-          narrow(s.gate[gate_o][c] * s.state[c], h[c]);
-        }
+        const A* PQRNN_RESTRICT o = s.gate[gate_o];
+        for (std::int64_t c = 0; c < k.count; ++c) s.row[c] = o[c] * s.state[c];
+        emit_row<S, A>(s.state, at<S>(a.c, q, n, t), channel, k.count, a.stream);
+        emit_row<S, A>(s.row, at<S>(a.h, q, n, t), channel, k.count, a.stream);
       }
       store_row<S>(s.state, a.last, n * all + channel, k.count);
       zero_rows<S>(a.h, q, n, channel, k.count);
       zero_rows<S>(a.c, q, n, channel, k.count);
     }
   }
+  if (a.stream) finish_streams();
 }
 
 static void pool_forward(const PoolArgs& args, std::int64_t begin, std::int64_t end) {

@@ -87,11 +87,15 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
       else clear(b.state, k.count);
       for (std::int64_t index = steps - 1; index >= 0; --index) {
         const std::int64_t t = k.reverse ? steps - 1 - index : index;
-        load_step<S, A>(a, k, n, t, steps, s);
+        const std::int64_t next = k.reverse ? 1 : -1;
+        load_step<S, A>(a, k, n, t, steps, next, s);
+        prefetch_row(at<S>(a.gh, q, n, t) + channel + next * a.gh.step, k.count);
         load_row<S>(at<S>(a.gh, q, n, t), channel, k.count, b.gh);
         load_row<S>(at<S>(states, q, n, t), channel, k.count, b.now);
         if (index > 0) {
-          load_row<S>(at<S>(states, q, n, k.reverse ? t + 1 : t - 1), channel, k.count, b.before);
+          const S* before = at<S>(states, q, n, t + next);
+          prefetch_row(before + channel + next * states.step, k.count);
+          load_row<S>(before, channel, k.count, b.before);
         } else if (a.h0) {
           load_row<S>(a.h0, n * all + channel, k.count, b.before);
         } else {
@@ -118,7 +122,7 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
                                   b.gradient[slot], b.sum[slot], b.product[slot]);
           }
           spread_taps<S, A>(a.gate_gradient[slot], q, k, n, t, steps, a.taps,
-                            k.direction * a.gate_direction, a.gate_tap, b.gradient[slot]);
+                            k.direction * a.gate_direction, a.gate_tap, a.stream, b.gradient[slot]);
         }
       }
       if (a.gh0) store_row<S>(b.state, a.gh0, n * all + channel, k.count);
@@ -140,6 +144,7 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
       store_row<A>(b.product[slot], group + channels, offset, k.count);
     }
   }
+  if (a.stream) finish_streams();
 }
 
 static void pool_backward(const PoolArgs& args, std::int64_t begin, std::int64_t end) {

@@ -52,6 +52,25 @@ struct QrnnArgs {
   std::size_t output_stride;
 };
 
+// The same for the first layer, whose input depends on nothing but the token: the products of each
+// token with all k taps of the window are given, and only summed, activated and scanned here. The tap
+// of the token itself includes the bias.
+struct TapsArgs {
+  const float* const* products;  // [count] of each position; from `offset` on a row is
+  std::size_t offset;            // [kernel, state / lanes, gates, lanes], taps in the order of text
+  std::size_t kernel;
+  std::size_t gates;
+  std::size_t state;
+  bool backward;
+  const std::uint32_t* rows;  // as in QrnnArgs, like all below
+  std::size_t count;
+  std::size_t begin;
+  std::size_t end;
+  float* carry;
+  float* output;
+  std::size_t output_stride;
+};
+
 // output[i, :] = bias + input[i, :] W.
 struct LinearArgs {
   const float* input;      // [count, depth]
@@ -60,7 +79,8 @@ struct LinearArgs {
   const float* bias;       // [columns]
   std::size_t columns;     // a multiple of 2 kPadding
   std::size_t count;
-  float* output;           // [count, columns]
+  float* output;           // [count, columns], rows `output_stride` floats apart
+  std::size_t output_stride;
 };
 
 struct DenseKernels {
@@ -68,6 +88,7 @@ struct DenseKernels {
 
   void (*ternary)(const TernaryArgs& args);
   void (*qrnn)(const QrnnArgs& args);
+  void (*taps)(const TapsArgs& args);
   void (*linear)(const LinearArgs& args);
 
   // sum_j a[j] b[j], j < count, a padded width.

@@ -66,6 +66,7 @@ struct PoolArgs {
   int taps;
   bool raw;
   Element element;
+  bool stream;  // as in ScanArgs
 
   View gate[gate_slots];         // direction 0, tap 0; unused slots have data == nullptr
   std::int64_t gate_direction;   // elements from direction 0 to direction 1
@@ -98,6 +99,7 @@ struct NormArgs {
   bool reverse[2];
   int taps;
   Element element;
+  bool stream;         // as in ScanArgs
   View gates;          // taps of direction d at (d * taps + j) * width
   View sum;            // [.., directions * width]: the sum over taps; data may be nullptr if taps == 1
   double* moments;     // [groups, 2, directions * width]: per group mean and sum of squared deviations

@@ -27,6 +27,45 @@ static void reference_ternary(const TernaryArgs& args) {
   }
 }
 
+// One step of one state from its gates before activation; returns h, updates c.
+static float reference_step(const double* gate, std::size_t gates, float& c) {
+  const double z = tanh(gate[0]);
+  const double f = reference_sigmoid(gate[gates == 4 ? 2 : 1]);
+  const double in = gates == 4 ? reference_sigmoid(gate[1]) : 1.0 - f;
+  const double o = gates == 2 ? 1.0 : reference_sigmoid(gate[gates - 1]);
+  c = static_cast<float>(f * c + in * z);
+  return static_cast<float>(o * c);
+}
+
+static bool reference_starts(const std::uint32_t* rows, std::size_t count, std::size_t at,
+                             bool backward) {
+  return backward ? at + 1 == count || rows[at + 1] != rows[at] + 1
+                  : at == 0 || rows[at - 1] + 1 != rows[at];
+}
+
+static void reference_taps(const TapsArgs& args) {
+  const std::size_t k = args.kernel;
+  for (std::size_t state = 0; state < args.state; ++state) {
+    float c = args.carry[state];
+    for (std::size_t i = 0; i < args.end - args.begin; ++i) {
+      const std::size_t at = args.backward ? args.end - 1 - i : args.begin + i;
+      if (reference_starts(args.rows, args.count, at, args.backward)) c = 0.0f;
+      double gate[4] = {};
+      for (std::size_t j = 0; j < k; ++j) {
+        const std::size_t source = args.backward ? at + j : at + j - (k - 1);  // wraps below zero
+        if (source >= args.count) continue;
+        if (args.rows[source] - args.rows[at] != static_cast<std::uint32_t>(source - at)) continue;
+        for (std::size_t g = 0; g < args.gates; ++g) {
+          gate[g] += args.products[source][args.offset + (j * args.state + state) * args.gates + g];
+        }
+      }
+      args.output[args.rows[at] * args.output_stride + state] =
+          reference_step(gate, args.gates, c);
+    }
+    args.carry[state] = c;
+  }
+}
+
 static void reference_qrnn(const QrnnArgs& args) {
   const std::size_t depth = args.kernel * args.channels;
   const std::size_t gates = args.gates;
@@ -36,9 +75,7 @@ static void reference_qrnn(const QrnnArgs& args) {
     for (std::size_t i = 0; i < args.end - args.begin; ++i) {
       const std::size_t at = args.backward ? args.end - 1 - i : args.begin + i;
       const std::size_t row = args.rows[at];
-      const bool starts = args.backward ? at + 1 == args.count || args.rows[at + 1] != row + 1
-                                        : at == 0 || args.rows[at - 1] + 1 != row;
-      if (starts) c = 0.0f;
+      if (reference_starts(args.rows, args.count, at, args.backward)) c = 0.0f;
       const std::size_t first = args.backward ? row : row - (args.kernel - 1);
       double gate[4] = {};
       for (std::size_t g = 0; g < gates; ++g) {
@@ -47,12 +84,7 @@ static void reference_qrnn(const QrnnArgs& args) {
           gate[g] += double(args.input[first * args.channels + d]) * weights[d * gates + g];
         }
       }
-      const double z = tanh(gate[0]);
-      const double f = reference_sigmoid(gate[gates == 4 ? 2 : 1]);
-      const double in = gates == 4 ? reference_sigmoid(gate[1]) : 1.0 - f;
-      const double o = gates == 2 ? 1.0 : reference_sigmoid(gate[gates - 1]);
-      c = static_cast<float>(f * c + in * z);
-      args.output[row * args.output_stride + state] = static_cast<float>(o * c);
+      args.output[row * args.output_stride + state] = reference_step(gate, gates, c);
     }
     args.carry[state] = c;
   }
@@ -65,7 +97,7 @@ static void reference_linear(const LinearArgs& args) {
       const float* weights = args.weights + column / 2 * 2 * args.depth + column % 2;
       double sum = args.bias[column];
       for (std::size_t d = 0; d < args.depth; ++d) sum += double(input[d]) * weights[2 * d];
-      args.output[i * args.columns + column] = static_cast<float>(sum);
+      args.output[i * args.output_stride + column] = static_cast<float>(sum);
     }
   }
 }
@@ -101,6 +133,7 @@ static void reference_softmax_in_place(float* x, std::size_t count) {
 static constexpr DenseKernels dense_kernels = {1,
                                                reference_ternary,
                                                reference_qrnn,
+                                               reference_taps,
                                                reference_linear,
                                                reference_dot,
                                                reference_add_scaled,

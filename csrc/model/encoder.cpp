@@ -90,7 +90,8 @@ Model::Model(ModelConfig config, const Kernels& kernels)
     : config_(std::move(config)),
       kernels_(kernels),
       projector_(config_.projection),
-      weights_(config_) {}
+      weights_(config_),
+      cache_(projector_.seed_words(), weights_.first.row) {}
 
 Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& model) {
   SafetensorsFile file;

@@ -29,8 +29,8 @@ struct EncodeOptions {
   std::atomic<std::size_t>* done = nullptr;  // counts finished texts
 };
 
-// Immutable after load() but for its cache of working memory; safe to share between threads. Uses the
-// kernels that were active when it was loaded.
+// Immutable after load() but for caches that change no result; safe to share between threads. Uses
+// the kernels that were active when it was loaded.
 class Model {
  public:
   // Borrows `data` for the duration of the call only.
@@ -57,7 +57,7 @@ class Model {
   class Lease;
 
   Model(ModelConfig config, const Kernels& kernels);
-  Network network() const { return {config_, projector_, weights_, kernels_}; }
+  Network network() const { return {config_, projector_, weights_, kernels_, cache_}; }
   Status encode_group(const std::string_view* texts, std::size_t count, bool normalize,
                       Workspace& work, Stop& stop, float* out) const;
   void finish(const Workspace& work, bool normalize, float* out) const;
@@ -66,6 +66,7 @@ class Model {
   const Kernels& kernels_;
   const Projector projector_;
   Weights weights_;
+  mutable TokenCache cache_;
   std::string config_json_;
   std::string info_json_;
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "model/first_layer.h"
+
 namespace pqrnn {
 namespace {
 
@@ -23,37 +25,13 @@ void clear_gaps(const Network& network, const Workspace& work, std::size_t width
   }
 }
 
-bool run_bottleneck(const Network& network, Workspace& work, Stop& stop) {
-  const Weights& weights = network.weights;
-  const std::size_t width = weights.widths.bottleneck;
-  work.bottleneck.resize(work.height * width);
-  clear_gaps(network, work, width, work.bottleneck.data());
-  TernaryArgs args = {};
-  args.words = network.projector.words();
-  args.extra_count = network.projector.extra_count();
-  args.weights = weights.bottleneck.data();
-  args.extra_weights = weights.extras.data();
-  args.bias = weights.bottleneck_bias.data();
-  args.width = width;
-  args.output = work.bottleneck.data();
-  for (std::size_t begin = 0; begin < work.rows.size(); begin += kPartRows) {
-    if (stop.requested()) return false;
-    args.codes = work.codes.data() + begin * args.words;
-    args.extras = work.extras.data() + begin * args.extra_count;
-    args.rows = work.rows.data() + begin;
-    args.count = std::min(kPartRows, work.rows.size() - begin);
-    network.kernels.dense.ternary(args);
-  }
-  return true;
-}
-
 bool run_direction(const Network& network, const Weights::Layer& layer, bool backward,
                    const float* input, float* output, Workspace& work, Stop& stop) {
   const Widths& widths = network.weights.widths;
   const Weights::Direction& direction = backward ? layer.backward : layer.forward;
   QrnnArgs args = {};
   args.input = input;
-  args.channels = layer.channels;
+  args.channels = widths.layer;
   args.kernel = network.config.kernel_size;
   args.gates = network.config.gates();
   args.weights = direction.weights.data();
@@ -110,26 +88,28 @@ void pool_text(const Network& network, const Workspace::Text& text, Workspace& w
 }  // namespace
 
 std::size_t Workspace::bytes() const {
-  std::size_t floats = bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() +
+  const std::size_t floats = bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() +
                        carry.capacity() + attention.capacity() + pooled.capacity() +
-                       outputs.capacity() + extras.capacity();
-  return floats * sizeof(float) + codes.capacity() * sizeof(codes[0]) +
-         rows.capacity() * sizeof(rows[0]) +
-         projected.codes.capacity() * sizeof(projected.codes[0]);
+                       outputs.capacity() + token_bottleneck.capacity() + token_rows.capacity();
+  const std::size_t per_position = sizeof(rows[0]) + sizeof(products[0]) + sizeof(miss_of[0]);
+  return floats * sizeof(float) + rows.capacity() * per_position +
+         projected.seeds.capacity() * sizeof(projected.seeds[0]) +
+         projected.spans.capacity() * sizeof(projected.spans[0]) +
+         projected.extras.capacity() * sizeof(float);
 }
 
 void clear_group(Workspace& work) {
+  work.projected.clear();
   work.texts.clear();
   work.rows.clear();
-  work.codes.clear();
-  work.extras.clear();
   work.height = 0;
 }
 
 Status append_text(const Network& network, std::string_view text, Workspace& work) {
-  PQRNN_TRY(network.projector.project(text, work.projected));
+  const std::size_t before = work.projected.positions;
+  network.projector.append(text, nullptr, work.projected);
+  const std::size_t positions = work.projected.positions - before;
   const std::size_t gap = gap_rows(network.config);
-  const std::size_t positions = work.projected.positions;
   if (work.height == 0) work.height = gap;
   if (positions + gap > std::numeric_limits<std::uint32_t>::max() - work.height) {
     return Status::error(Code::invalid_argument,
@@ -140,34 +120,31 @@ Status append_text(const Network& network, std::string_view text, Workspace& wor
     work.rows.push_back(static_cast<std::uint32_t>(work.height + t));
   }
   work.height += positions + gap;
-  const Projected& projected = work.projected;
-  work.codes.insert(work.codes.end(), projected.codes.begin(), projected.codes.end());
-  // The size of a text without tokens is minus infinity; no feature is meant to be below -1.
-  for (const float extra : projected.extras) work.extras.push_back(std::max(extra, -1.0f));
   return {};
 }
 
 bool run_layers(const Network& network, Workspace& work, Stop& stop) {
   const Widths& widths = network.weights.widths;
-  if (!run_bottleneck(network, work, stop)) return false;
   work.carry.resize(widths.state);
   std::fill_n(work.carry.data(), widths.state, 0.0f);
+  for (FloatBuffer& buffer : work.layers) {
+    buffer.resize(work.height * widths.layer);
+    clear_gaps(network, work, widths.layer, buffer.data());
+  }
+  if (!run_first_layer(network, work, stop, work.layers[0].data())) return false;
 
-  const float* input = work.bottleneck.data();
   std::size_t turn = 0;
   for (const Weights::Layer& layer : network.weights.layers) {
-    FloatBuffer& output = work.layers[turn];
-    output.resize(work.height * widths.layer);
-    clear_gaps(network, work, widths.layer, output.data());
-    if (!run_direction(network, layer, false, input, output.data(), work, stop)) return false;
+    const float* input = work.layers[turn].data();
+    float* output = work.layers[1 - turn].data();
+    if (!run_direction(network, layer, false, input, output, work, stop)) return false;
     if (network.config.bidirectional &&
-        !run_direction(network, layer, true, input, output.data(), work, stop)) {
+        !run_direction(network, layer, true, input, output, work, stop)) {
       return false;
     }
-    input = output.data();
     turn = 1 - turn;
   }
-  work.top = input;
+  work.top = work.layers[turn].data();
   return true;
 }
 
@@ -193,6 +170,7 @@ void run_head(const Network& network, Workspace& work) {
   args.columns = weights.head.columns;
   args.count = work.texts.size();
   args.output = work.outputs.data();
+  args.output_stride = weights.head.columns;
   network.kernels.dense.linear(args);
 }
 

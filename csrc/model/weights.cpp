@@ -154,27 +154,57 @@ void pack_bottleneck(const std::vector<float>& weight, const ModelConfig& config
   }
 }
 
-// weight [G*H, k, C] row-major, C logical. Channel c of the layer below stands in column
-// c / part * part_padded + c % part, as both directions are padded on their own.
-void pack_direction(const std::vector<float>& weight, const std::vector<float>& bias,
-                    const ModelConfig& config, std::size_t channels, std::size_t part,
-                    std::size_t padded_channels, std::size_t padded_part, std::size_t padded_state,
-                    std::size_t lanes, Weights::Direction& out) {
+// Place of element (row, column) in LinearArgs::weights.
+std::size_t linear_place(std::size_t row, std::size_t column, std::size_t depth,
+                         std::size_t lanes) {
+  const std::size_t group = 2 * lanes;
+  return row / group * group * depth + column * group + row % group;
+}
+
+// weight [G*H, k, B] row-major.
+void pack_first(const std::vector<float>& weight, const std::vector<float>& bias,
+                const ModelConfig& config, bool backward, std::size_t lanes, Weights& weights) {
+  Weights::First& first = weights.first;
   const std::size_t gates = config.gates(), states = config.state_size;
-  const std::size_t kernel = config.kernel_size;
-  out.weights = zeros(padded_state * gates * kernel * padded_channels);
-  out.bias = zeros(padded_state * gates);
+  const std::size_t kernel = config.kernel_size, inputs = config.bottleneck_size;
+  const std::size_t depth = weights.widths.bottleneck;
+  const std::size_t own_tap = backward ? 0 : kernel - 1;
+  for (std::size_t g = 0; g < gates; ++g) {
+    for (std::size_t h = 0; h < states; ++h) {
+      const float* row = weight.data() + (g * states + h) * kernel * inputs;
+      for (std::size_t j = 0; j < kernel; ++j) {
+        const std::size_t column = (backward ? first.direction : 0) +
+                                   j * gates * weights.widths.state +
+                                   (h / lanes * gates + g) * lanes + h % lanes;
+        if (j == own_tap) first.bias[column] = bias[g * states + h];
+        for (std::size_t b = 0; b < inputs; ++b) {
+          first.weights[linear_place(column, b, depth, lanes)] = row[j * inputs + b];
+        }
+      }
+    }
+  }
+}
+
+// weight [G*H, k, C] row-major, C = directions * H. Channel c of the layer below stands in column
+// c / H * padded H + c % H, as both directions are padded on their own.
+void pack_direction(const std::vector<float>& weight, const std::vector<float>& bias,
+                    const ModelConfig& config, const Widths& widths, std::size_t lanes,
+                    Weights::Direction& out) {
+  const std::size_t gates = config.gates(), states = config.state_size;
+  const std::size_t kernel = config.kernel_size, channels = config.directions() * states;
+  out.weights = zeros(widths.state * gates * kernel * widths.layer);
+  out.bias = zeros(widths.state * gates);
   for (std::size_t g = 0; g < gates; ++g) {
     for (std::size_t h = 0; h < states; ++h) {
       const std::size_t panel = h / lanes, lane = h % lanes;
       out.bias[(panel * gates + g) * lanes + lane] = bias[g * states + h];
       const float* row = weight.data() + (g * states + h) * kernel * channels;
-      float* packed = out.weights.data() +
-                      (panel * kernel * padded_channels * gates + g) * lanes + lane;
+      float* packed =
+          out.weights.data() + (panel * kernel * widths.layer * gates + g) * lanes + lane;
       for (std::size_t j = 0; j < kernel; ++j) {
         for (std::size_t c = 0; c < channels; ++c) {
-          const std::size_t column = c / part * padded_part + c % part;
-          packed[(j * padded_channels + column) * gates * lanes] = row[j * channels + c];
+          const std::size_t column = j * widths.layer + c / states * widths.state + c % states;
+          packed[column * gates * lanes] = row[j * channels + c];
         }
       }
     }
@@ -183,24 +213,29 @@ void pack_direction(const std::vector<float>& weight, const std::vector<float>& 
 
 Status load_layers(TensorReader& reader, const ModelConfig& config, std::size_t lanes,
                    Weights& weights) {
-  const Widths& widths = weights.widths;
   const std::size_t rows = config.gates() * config.state_size;
   std::vector<float> weight, bias;
   for (std::size_t l = 0; l < config.num_layers; ++l) {
-    const std::size_t part = l == 0 ? config.bottleneck_size : config.state_size;
-    const std::size_t padded_part = l == 0 ? widths.bottleneck : widths.state;
-    const std::size_t parts = l == 0 ? 1 : config.directions();
-    weights.layers.emplace_back();
-    Weights::Layer& layer = weights.layers.back();
-    layer.channels = parts * padded_part;
+    const std::size_t inputs = l == 0 ? config.bottleneck_size
+                                      : config.directions() * config.state_size;
+    if (l > 0) weights.layers.emplace_back();
     for (const bool backward : {false, true}) {
       if (backward && !config.bidirectional) continue;
       const std::string name =
           "layers." + std::to_string(l) + (backward ? ".backward" : ".forward");
-      PQRNN_TRY(reader.weight(name + ".weight", {rows, config.kernel_size, parts * part}, weight));
+      PQRNN_TRY(reader.weight(name + ".weight", {rows, config.kernel_size, inputs}, weight));
       PQRNN_TRY(reader.bias(name + ".bias", rows, bias));
-      pack_direction(weight, bias, config, parts * part, part, layer.channels, padded_part,
-                     widths.state, lanes, backward ? layer.backward : layer.forward);
+      if (l == 0) {
+        if (!backward) {
+          weights.first.weights = zeros(weights.first.columns * weights.widths.bottleneck);
+          weights.first.bias = zeros(weights.first.columns);
+        }
+        pack_first(weight, bias, config, backward, lanes, weights);
+      } else {
+        Weights::Layer& layer = weights.layers.back();
+        pack_direction(weight, bias, config, weights.widths, lanes,
+                       backward ? layer.backward : layer.forward);
+      }
     }
   }
   return {};
@@ -252,16 +287,16 @@ Status load_head(TensorReader& reader, const std::string& name, std::size_t rows
   std::vector<float> weight, bias;
   PQRNN_TRY(reader.weight(name + ".weight", {rows, config.pooled_size()}, weight));
   PQRNN_TRY(reader.bias(name + ".bias", rows, bias));
-  const std::size_t depth = weights.widths.pooled, group = 2 * lanes;
+  const std::size_t depth = weights.widths.pooled;
   head.columns = round_up(rows, 2 * kPadding);
   head.weights = zeros(head.columns * depth);
   head.bias = zeros(head.columns);
   for (std::size_t row = 0; row < rows; ++row) {
     head.bias[row] = bias[row];
-    float* packed = head.weights.data() + row / group * group * depth + row % group;
     for (const PooledPart& part : weights.pooled_parts) {
       for (std::size_t j = 0; j < part.count; ++j) {
-        packed[(part.begin + j) * group] = weight[row * config.pooled_size() + part.logical + j];
+        head.weights[linear_place(row, part.begin + j, depth, lanes)] =
+            weight[row * config.pooled_size() + part.logical + j];
       }
     }
   }
@@ -276,11 +311,16 @@ Widths::Widths(const ModelConfig& config)
       layer(config.directions() * state),
       pooled(layer + (config.skip ? bottleneck : 0)) {}
 
-Weights::Weights(const ModelConfig& config) : widths(config) {}
+Weights::First::First(const ModelConfig& config, const Widths& widths)
+    : direction(round_up(config.kernel_size * config.gates() * widths.state, 2 * kPadding)),
+      columns(config.directions() * direction),
+      row(columns + (config.skip ? widths.bottleneck : 0)) {}
+
+Weights::Weights(const ModelConfig& config) : widths(config), first(config, widths) {}
 
 std::size_t Weights::bytes() const {
   std::size_t floats = bottleneck.size() + bottleneck_bias.size() + extras.size() +
-                       attention.size() + attention_bias.size() + head.weights.size() +
+                       first.weights.size() + first.bias.size() + attention.size() + attention_bias.size() + head.weights.size() +
                        head.bias.size();
   for (const Layer& layer : layers) {
     floats += layer.forward.weights.size() + layer.forward.bias.size() +

@@ -37,16 +37,28 @@ struct Weights {
   FloatBuffer bottleneck_bias;  // [widths.bottleneck]
   FloatBuffer extras;           // TernaryArgs::extra_weights
 
+  // The first layer as one product of a token with all taps of both directions. A row of its output
+  // is [direction, kernel, state / lanes, gates, lanes]; directions are padded to 2 kPadding.
+  struct First {
+    std::size_t direction;  // columns of one direction
+    std::size_t columns;    // of all directions
+    std::size_t row;        // columns, and with skip the bottleneck's output behind them
+    FloatBuffer weights;    // LinearArgs::weights
+    FloatBuffer bias;       // [columns], at the tap of the token itself
+
+    explicit First(const ModelConfig& config, const Widths& widths);
+  };
+  First first;
+
   struct Direction {
     FloatBuffer weights;  // QrnnArgs::weights
     FloatBuffer bias;     // QrnnArgs::bias
   };
   struct Layer {
-    std::size_t channels;  // padded
     Direction forward;
     Direction backward;  // empty when not bidirectional
   };
-  std::vector<Layer> layers;
+  std::vector<Layer> layers;  // from the second on; their input is widths.layer wide
 
   FloatBuffer attention;       // [A, widths.pooled]
   FloatBuffer attention_bias;  // [A]

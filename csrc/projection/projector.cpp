@@ -78,21 +78,26 @@ void Projector::append_tokens(const std::string_view* tokens, std::size_t count,
 Status Projector::project(std::string_view text, Projected& out) const {
   out.clear();
   append(text, nullptr, out);
+  out.codes.resize(out.positions * impl_->words);
+  expand(out.seeds.data(), out.positions, out.codes.data());
+  return {};
+}
+
+void Projector::expand(const std::uint64_t* seeds, std::size_t count,
+                       std::uint64_t* codes) const {
   const std::size_t width = impl_->words;
-  out.codes.resize(out.positions * width);
   if (settings().hash == Hash::murmur) {
-    kernels().expand.extend(out.seeds.data(), out.positions, width, out.codes.data());
+    kernels().expand.extend(seeds, count, width, codes);
   } else {
-    for (std::size_t p = 0; p < out.positions; ++p) {
-      std::copy_n(out.seeds.data() + p * impl_->seed_words, width, out.codes.data() + p * width);
+    for (std::size_t p = 0; p < count; ++p) {
+      std::copy_n(seeds + p * impl_->seed_words, width, codes + p * width);
     }
   }
   for (const auto& [extra, column] : impl_->extras) {
-    for (std::size_t p = 0; p < out.positions; ++p) {
-      out.codes[p * width + column / 32] &= ~(std::uint64_t{3} << (2 * (column % 32)));
+    for (std::size_t p = 0; p < count; ++p) {
+      codes[p * width + column / 32] &= ~(std::uint64_t{3} << (2 * (column % 32)));
     }
   }
-  return {};
 }
 
 void Projector::tokens(std::string_view text, std::vector<std::string>& out) const {

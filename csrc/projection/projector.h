@@ -70,6 +70,9 @@ class Projector {
   // Thread-safe.
   Status project(std::string_view text, Projected& out) const;
 
+  // Codes [count, words()] of `count` seeds, as project() writes them.
+  void expand(const std::uint64_t* seeds, std::size_t count, std::uint64_t* codes) const;
+
   // Adds the positions of one more text, without codes. `random` may be null: as project().
   void append(std::string_view text, RandomStreams* random, Projected& out) const;
 
