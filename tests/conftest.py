@@ -18,7 +18,7 @@ from pqrnn_native import _core
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# No deadlines, as nothing in tests/ may fail because a machine is slow. The same examples each time,
+# No deadlines, as nothing here may fail because a machine is slow. The same examples each time,
 # so that a red test is about the change at hand; `--hypothesis-profile=search` looks for new ones.
 _COMMON = {
     "deadline": None,
