@@ -70,7 +70,7 @@ def load_wordllama() -> Encode:
 
 
 def train_floret(texts: list[str], folder: Path) -> Path:
-    """A small floret model (fastText with hashed n-grams) trained on ``texts``; returns its file."""
+    """Train a small floret model (fastText with hashed n-grams); returns its file."""
     floret = need("floret")
     corpus, path = folder / "corpus.txt", folder / "floret.bin"
     corpus.write_text("\n".join(texts), "utf-8")

@@ -88,10 +88,10 @@ def compare(benchmark: Any, record_ratio: Record) -> Compare:
 
 
 def _seconds(value: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if value * scale >= 1:
-            return f"{value * scale:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
+    units = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+    unit = next((name for name, scale in units.items() if value * scale >= 1), "ns")
+    number = value * units[unit]
+    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

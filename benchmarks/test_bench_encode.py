@@ -126,4 +126,4 @@ def test_encode_batch(request, benchmark, compare, model, batch):
     )
     benchmark.extra_info["corpus"] = source
     benchmark.extra_info["sentences/s"] = round(batch / benchmark.stats.stats.median)
-    benchmark.extra_info["weights"] = model.config.num_parameters
+    benchmark.extra_info["weights"] = model.config.parameter_count()

@@ -17,7 +17,7 @@ def _check(projection: pq.Projection, features: np.ndarray, offsets: np.ndarray)
     assert offsets[-1] == len(features)
     assert set(np.unique(features)) <= {-1, 0, 1}
     for row in (0, len(TEXTS) // 2, len(TEXTS) - 1):
-        for place, word in enumerate(projection.tokens(TEXTS[row])):
+        for place, word in enumerate(projection.words(TEXTS[row])):
             codes = projection.codes(word)
             groups = [codes[j // 32] >> (2 * (j % 32)) & 3 for j in range(features.shape[1])]
             expected = np.array([0, 1, -1, 0], np.int8)[groups]
@@ -46,19 +46,20 @@ def test_hash(benchmark, compare, hash_name):
 @pytest.mark.benchmark(group="projection: text to [tokens, 512]")
 @pytest.mark.parametrize("split", ["space", "words"])
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
-def test_projection(benchmark, compare, split, dtype):
+def test_projection(benchmark, compare, record_ratio, split, dtype):
     projection = pq.Projection(512, split=split)
     features, offsets = projection.ragged(TEXTS, dtype=np.dtype(dtype))
     tokens = _check(projection, features, offsets)
     same = np.empty_like(features)
     rivals = {
         "writing the bytes": lambda: same.fill(1),
-        "writing them, fresh memory": lambda: np.full_like(features, 1),
     }
-    target = {"writing the bytes": 0.5} if dtype == "int8" else {}
-    compare(
-        lambda: projection.ragged(TEXTS, dtype=np.dtype(dtype)), rivals, rounds=30, target=target
-    )
+    found = compare(lambda: projection.ragged(TEXTS, dtype=np.dtype(dtype)), rivals, rounds=30)
+    if dtype == "int8":
+        # Wanted: ten million tokens a second, or half the speed of writing if that is less.
+        write = found["writing the bytes"]
+        pace = bench_tools.Ratio("10 million tokens a second", write.ours, [tokens / 1e7])
+        record_ratio(pace, min(1.0, tokens / 1e7 / (2 * min(write.rival))))
     _record(benchmark, tokens)
 
 

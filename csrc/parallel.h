@@ -1,5 +1,5 @@
-// A small pool of threads. Nothing starts before the first call that wants a second thread; a child
-// of fork() gets a fresh pool; idle threads sleep; no OpenMP, so no clash with torch's.
+// A small pool of threads. Nothing starts before the first call that wants a second thread; a
+// child of fork() gets a fresh pool; idle threads sleep; no OpenMP, so no clash with torch's.
 #pragma once
 
 #include <cstddef>
@@ -36,9 +36,9 @@ int default_threads();
 using ParallelBody = Status (*)(void* context, std::size_t index, int worker, Stop& stop);
 
 // Runs the body for every index < count on at most `threads` threads, the calling one included.
-// Indices are handed out in order, one at a time; `worker` < threads differs between bodies that run
-// at the same time. The first error (out of memory included) or a poll that says
-// stop ends the job early; some indices have then not run. Several threads may call this at once.
+// Indices are handed out in order, one at a time; `worker` < threads differs between bodies that
+// run at the same time. The first error (out of memory included) or a poll that says stop ends the
+// job early; some indices have then not run. Several threads may call this at once.
 Status parallel_for(std::size_t count, int threads, ParallelBody body, void* context,
                     Poll poll = {}) noexcept;
 

@@ -8,10 +8,11 @@
     python scripts/generate_unicode_tables.py --check  # fail when the committed file differs
 
 Both sources carry the same version of the Unicode Character Database: `unicodedata2` states it and
-gives categories and names, `regex` knows the properties that segmentation needs. The script refuses
-to run with other releases than the pinned ones, and checks the two against each other (every general
-category) and against the running interpreter (every lower-case mapping it knows), so a table is
-either of one Unicode version throughout or not written.
+gives categories, `regex` knows the properties that segmentation needs. The script refuses to run
+with other releases than the pinned ones (it also reads the case folding of `regex`, which is not
+public), and checks the two against each other (every general category) and against the running
+interpreter (every lower-case mapping it knows), so a table is either of one Unicode version
+throughout or not written.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ GRAPHEME_BREAK = "CR LF Control Extend ZWJ Regional_Indicator Prepend SpacingMar
 
 
 class Record(NamedTuple):
-    """What the table says of one code point: the fields of `Properties` in csrc/text/properties.h."""
+    """What the table says of one code point, as `Properties` in csrc/text/properties.h."""
 
     lower_delta: int = 0
     word: str = "Other"

@@ -1,5 +1,153 @@
+// Inference. Python checks arguments and allocates the outputs; all work runs without the GIL.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "errors.h"
+#include "model/encoder.h"
+#include "parallel.h"
+#include "strings.h"
+#include "text/utf8.h"
 
 namespace py = pybind11;
 
-void bind_model(py::module_& m) { (void)m; }
+namespace {
+
+using FloatArray = py::array_t<float, py::array::c_style>;
+
+// A contiguous buffer, borrowed as long as the object lives.
+class Bytes {
+ public:
+  explicit Bytes(py::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  }
+  ~Bytes() { PyBuffer_Release(&view_); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+
+  const void* data() const { return view_.buf; }
+  std::size_t size() const { return static_cast<std::size_t>(view_.len); }
+
+ private:
+  Py_buffer view_ = {};
+};
+
+std::unique_ptr<pqrnn::Model> load(py::handle data) {
+  const Bytes bytes(data);
+  std::unique_ptr<pqrnn::Model> model;
+  pqrnn::Status status;
+  {
+    const py::gil_scoped_release release;
+    status = pqrnn::Model::load(bytes.data(), bytes.size(), model);
+  }
+  raise_if_error(status);
+  return model;
+}
+
+// What the calling thread does now and then while it works without the GIL: Ctrl-C and progress. A
+// Python exception stays set as this thread's error, and stops the work.
+struct Watcher {
+  py::handle progress;  // callable(done, total) or None
+  std::size_t total = 0;
+  std::atomic<std::size_t> done{0};
+
+  bool report() {
+    if (progress.is_none()) return true;
+    try {
+      progress(done.load(), total);
+    } catch (py::error_already_set& error) {
+      error.restore();
+      return false;
+    }
+    return true;
+  }
+  static bool poll(void* context) {
+    const py::gil_scoped_acquire acquire;
+    return PyErr_CheckSignals() != 0 || !static_cast<Watcher*>(context)->report();
+  }
+};
+
+int thread_count(int threads) { return threads > 0 ? threads : pqrnn::default_threads(); }
+
+void encode(const pqrnn::Model& self, const Texts& texts, FloatArray& out, int threads,
+            std::size_t batch_size, bool normalize, py::handle progress) {
+  const std::vector<std::string_view>& views = texts.views();
+  if (static_cast<std::size_t>(out.size()) != views.size() * self.output_size()) {
+    throw py::value_error("out must hold texts x output size elements");
+  }
+  float* const data = out.mutable_data();
+  Watcher watcher;
+  watcher.progress = progress;
+  watcher.total = views.size();
+  pqrnn::EncodeOptions options;
+  options.threads = thread_count(threads);
+  options.batch_size = batch_size;
+  options.normalize = normalize;
+  options.poll = {Watcher::poll, &watcher};
+  options.done = &watcher.done;
+  pqrnn::Status status;
+  {
+    const py::gil_scoped_release release;
+    status = self.encode(views.data(), views.size(), options, data);
+  }
+  raise_if_error(status);
+  if (!watcher.report()) throw py::error_already_set();
+}
+
+// (states [tokens, width], spans [tokens, 2]) of one text; spans count characters of a str, bytes of
+// a bytes.
+py::tuple encode_tokens(const pqrnn::Model& self, py::handle text) {
+  const Texts texts(text, "text");
+  if (!Texts::is_text(text)) throw py::type_error("text must be str or bytes");
+  const std::string_view view = texts.views()[0];
+  std::vector<float> states;
+  std::vector<pqrnn::Span> spans;
+  Watcher watcher;
+  watcher.progress = py::none();
+  const bool characters = PyUnicode_Check(text.ptr());
+  pqrnn::Status status;
+  {
+    const py::gil_scoped_release release;
+    status = self.encode_tokens(view, {Watcher::poll, &watcher}, states, spans);
+    if (status.ok() && characters) pqrnn::to_char_spans(view, spans.data(), spans.size());
+  }
+  raise_if_error(status);
+  const auto tokens = static_cast<py::ssize_t>(spans.size());
+  const auto width = static_cast<py::ssize_t>(self.config().pooled_size());
+  py::array_t<float> vectors({tokens, width});
+  std::copy(states.begin(), states.end(), vectors.mutable_data());
+  py::array_t<std::int64_t> offsets({tokens, py::ssize_t{2}});
+  std::int64_t* at = offsets.mutable_data();
+  for (const pqrnn::Span& span : spans) {
+    *at++ = static_cast<std::int64_t>(span.begin);
+    *at++ = static_cast<std::int64_t>(span.end);
+  }
+  return py::make_tuple(vectors, offsets);
+}
+
+}  // namespace
+
+void bind_model(py::module_& m) {
+  py::class_<Texts>(m, "Texts")
+      .def(py::init([](py::handle texts) { return std::make_unique<Texts>(texts, "texts"); }),
+           py::arg("texts"))
+      .def("__len__", [](const Texts& self) { return self.views().size(); });
+
+  py::class_<pqrnn::Model>(m, "Model")
+      .def(py::init(&load), py::arg("data"))
+      .def("encode", &encode, py::arg("texts"), py::arg("out").noconvert(), py::arg("threads"),
+           py::arg("batch_size"), py::arg("normalize"), py::arg("progress"))
+      .def("encode_tokens", &encode_tokens, py::arg("text"))
+      .def_property_readonly("config_json", &pqrnn::Model::config_json)
+      .def_property_readonly("info_json", &pqrnn::Model::info_json)
+      .def_property_readonly("isa", &pqrnn::Model::isa)
+      .def_property_readonly("output_size", &pqrnn::Model::output_size)
+      .def_property_readonly("weight_bytes", &pqrnn::Model::weight_bytes);
+
+  m.def("default_threads", &pqrnn::default_threads);
+}

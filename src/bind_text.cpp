@@ -1,17 +1,14 @@
 // Text and projection. A Projector makes a Batch; Python allocates the features' array and the
 // Batch fills it.
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "errors.h"
+#include "projected_batch.h"
 #include "projection/hash.h"
-#include "projection/projector.h"
 #include "projection/unique.h"
 #include "strings.h"
 #include "text/split.h"
@@ -20,94 +17,6 @@
 namespace py = pybind11;
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-// What projecting depends on: nothing random, the operator's own streams, or a seed.
-struct Draws {
-  bool random;
-  std::optional<std::uint64_t> seed;
-};
-
-class Operator {
- public:
-  explicit Operator(pqrnn::ProjectionSettings settings) : projector(std::move(settings)) {}
-
-  // Calls use(streams, text) for one text after the other; streams is null when nothing is random.
-  template <typename Use>
-  void for_each(const std::vector<std::string_view>& texts, Draws draws, const Use& use) {
-    if (!draws.random || !projector.is_random()) {
-      for (const std::string_view text : texts) use(nullptr, text);
-    } else if (draws.seed) {
-      for (const std::string_view text : texts) {
-        pqrnn::RandomStreams streams = pqrnn::RandomStreams::for_text(*draws.seed, text);
-        use(&streams, text);
-      }
-    } else {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      for (const std::string_view text : texts) use(&streams_, text);
-    }
-  }
-
-  const pqrnn::Projector projector;
-
- private:
-  std::mutex mutex_;
-  pqrnn::RandomStreams streams_;
-};
-
-struct Batch {
-  std::shared_ptr<const Operator> owner;
-  pqrnn::Projected projected;
-  std::vector<std::size_t> offsets{0};  // of each text's first position, and the end
-
-  std::size_t width() const { return owner->projector.settings().feature_size; }
-
-  Array<std::int64_t> offsets_array() const {
-    Array<std::int64_t> array(static_cast<py::ssize_t>(offsets.size()));
-    std::copy(offsets.begin(), offsets.end(), array.mutable_data());
-    return array;
-  }
-
-  template <typename T>
-  void write_ragged(Array<T>& out) const {
-    if (out.size() != static_cast<py::ssize_t>(projected.positions * width())) {
-      throw py::value_error("out must hold positions x feature_size elements");
-    }
-    T* const data = out.mutable_data();
-    const py::gil_scoped_release release;
-    owner->projector.features(projected, 0, projected.positions, data);
-  }
-
-  // out [texts, steps, F], zero past each text's end.
-  void write_padded(Array<float>& out, std::size_t steps) const {
-    const std::size_t row = steps * width();
-    if (out.size() != static_cast<py::ssize_t>((offsets.size() - 1) * row)) {
-      throw py::value_error("out must hold texts x steps x feature_size elements");
-    }
-    float* data = out.mutable_data();
-    const py::gil_scoped_release release;
-    for (std::size_t text = 0; text + 1 < offsets.size(); ++text, data += row) {
-      const std::size_t length = std::min(offsets[text + 1] - offsets[text], steps);
-      owner->projector.features(projected, offsets[text], length, data);
-      std::fill(data + length * width(), data + row, 0.0f);
-    }
-  }
-};
-
-py::tuple unique(const Batch& batch) {
-  auto distinct = std::make_unique<Batch>();
-  distinct->owner = batch.owner;
-  Array<std::int64_t> index(static_cast<py::ssize_t>(batch.projected.positions));
-  std::int64_t* const data = index.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    pqrnn::unique_positions(batch.owner->projector, batch.projected, distinct->projected, data);
-    distinct->offsets.push_back(distinct->projected.positions);
-  }
-  return py::make_tuple(std::move(distinct), index);
-}
 
 template <typename E>
 E choose(const char* argument, const std::string& name,
@@ -121,28 +30,31 @@ E choose(const char* argument, const std::string& name,
                         "'");
 }
 
-std::shared_ptr<Operator> make_operator(
-    std::size_t feature_size, const std::string& split, const std::string& hash,
-    const std::string& char_mode, bool lower, bool bos, bool eos, long long max_tokens,
-    std::string vocabulary, bool alphabetic_only, bool normalize_repetition, bool normalize_spaces,
-    std::string separators, float first_cap, float all_caps, int novelty_bits,
-    int doc_size_levels, float distortion) {
+std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::string& split,
+                                        const std::string& hash, const std::string& char_mode,
+                                        bool lower, bool bos, bool eos, long long max_tokens,
+                                        std::string vocabulary, bool alphabetic_only,
+                                        bool normalize_repetition, bool normalize_spaces,
+                                        std::string separators, float first_cap, float all_caps,
+                                        int novelty_bits, int doc_size_levels, float distortion) {
   using pqrnn::CharMode;
   using pqrnn::Hash;
   using pqrnn::Split;
   pqrnn::ProjectionSettings s;
   s.feature_size = feature_size;
-  s.split = choose<Split>("split", split, {{"words", Split::words},
-                                           {"space", Split::space},
-                                           {"codepoints", Split::codepoints}});
-  s.hash = choose<Hash>("hash", hash, {{"murmur", Hash::murmur},
-                                       {"xfixhash8", Hash::xfixhash8},
-                                       {"xfixhash16", Hash::xfixhash16},
-                                       {"xfixhash32", Hash::xfixhash32},
-                                       {"unicodehash8", Hash::unicodehash8},
-                                       {"unicodehash16", Hash::unicodehash16}});
-  s.char_mode = choose<CharMode>("char", char_mode, {{"unsigned", CharMode::unsigned_char},
-                                                     {"signed", CharMode::signed_char}});
+  s.split = choose<Split>(
+      "split", split,
+      {{"words", Split::words}, {"space", Split::space}, {"codepoints", Split::codepoints}});
+  s.hash = choose<Hash>("hash", hash,
+                        {{"murmur", Hash::murmur},
+                         {"xfixhash8", Hash::xfixhash8},
+                         {"xfixhash16", Hash::xfixhash16},
+                         {"xfixhash32", Hash::xfixhash32},
+                         {"unicodehash8", Hash::unicodehash8},
+                         {"unicodehash16", Hash::unicodehash16}});
+  s.char_mode =
+      choose<CharMode>("char", char_mode,
+                       {{"unsigned", CharMode::unsigned_char}, {"signed", CharMode::signed_char}});
   s.lower = lower;
   s.bos = bos;
   s.eos = eos;
@@ -161,8 +73,8 @@ std::shared_ptr<Operator> make_operator(
   return std::make_shared<Operator>(std::move(s));
 }
 
-std::unique_ptr<Batch> project(const std::shared_ptr<Operator>& self, py::handle texts,
-                               bool random, std::optional<std::uint64_t> seed) {
+std::unique_ptr<Batch> project(const std::shared_ptr<Operator>& self, py::handle texts, bool random,
+                               std::optional<std::uint64_t> seed) {
   const Texts views(texts, "texts");
   auto batch = std::make_unique<Batch>();
   batch->owner = self;
@@ -202,6 +114,19 @@ std::unique_ptr<Batch> project_tokens(const std::shared_ptr<Operator>& self, py:
     batch->offsets.push_back(batch->projected.positions);
   });
   return batch;
+}
+
+py::tuple unique(const Batch& batch) {
+  auto distinct = std::make_unique<Batch>();
+  distinct->owner = batch.owner;
+  Array<std::int64_t> index(static_cast<py::ssize_t>(batch.projected.positions));
+  std::int64_t* const data = index.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    pqrnn::unique_positions(batch.owner->projector, batch.projected, distinct->projected, data);
+    distinct->offsets.push_back(distinct->projected.positions);
+  }
+  return py::make_tuple(std::move(distinct), index);
 }
 
 // The view of an argument that takes one text and no list.
@@ -257,9 +182,11 @@ std::vector<std::uint64_t> codes(const Operator& self, py::handle word) {
   return out;
 }
 
-py::list english_tokens(py::handle text, const std::string& separators, long long max_tokens) {
+py::list english_tokens(py::handle text, const std::string& separators, long long max_input,
+                        long long max_tokens) {
   const Texts views = one_text(text, "text");
-  const std::string_view view = views.views()[0];
+  std::string_view view = views.views()[0];
+  if (max_input > 0) view = view.substr(0, static_cast<std::size_t>(max_input));
   std::vector<pqrnn::Span> found;
   pqrnn::split_english(view, separators, max_tokens, found);
   py::list list;
@@ -298,5 +225,5 @@ void bind_text(py::module_& m) {
       .def("codes", &codes, py::arg("word"));
 
   m.def("english_tokens", &english_tokens, py::arg("text"), py::arg("separators"),
-        py::arg("max_tokens"));
+        py::arg("max_input"), py::arg("max_tokens"));
 }

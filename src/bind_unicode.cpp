@@ -1,8 +1,11 @@
 // Unicode properties and segmentation, as the tests look at them.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "text/properties.h"
@@ -15,31 +18,55 @@ namespace py = pybind11;
 namespace {
 
 // In the order of pqrnn::WordClass and pqrnn::GraphemeClass.
-constexpr const char* kWordNames[] = {
-    "Other",       "CR",           "LF",           "Newline",       "Extend",
-    "ZWJ",         "Format",       "Regional_Indicator", "Katakana", "Hebrew_Letter",
-    "ALetter",     "Single_Quote", "Double_Quote", "MidNumLet",     "MidLetter",
-    "MidNum",      "Numeric",      "ExtendNumLet", "WSegSpace"};
-constexpr const char* kGraphemeNames[] = {
-    "Other", "CR", "LF", "Control", "Extend", "ZWJ", "Regional_Indicator", "Prepend", "SpacingMark",
-    "L",     "V",  "T",  "LV",      "LVT",    "Consonant", "Linker", "Extend_Linker", "Extend_Only",
-    "Pictographic"};
+constexpr const char* kWordNames[] = {"Other",        "CR",
+                                      "LF",           "Newline",
+                                      "Extend",       "ZWJ",
+                                      "Format",       "Regional_Indicator",
+                                      "Katakana",     "Hebrew_Letter",
+                                      "ALetter",      "Single_Quote",
+                                      "Double_Quote", "MidNumLet",
+                                      "MidLetter",    "MidNum",
+                                      "Numeric",      "ExtendNumLet",
+                                      "WSegSpace"};
+constexpr const char* kGraphemeNames[] = {"Other",
+                                          "CR",
+                                          "LF",
+                                          "Control",
+                                          "Extend",
+                                          "ZWJ",
+                                          "Regional_Indicator",
+                                          "Prepend",
+                                          "SpacingMark",
+                                          "L",
+                                          "V",
+                                          "T",
+                                          "LV",
+                                          "LVT",
+                                          "Consonant",
+                                          "Linker",
+                                          "Extend_Linker",
+                                          "Extend_Only",
+                                          "Pictographic"};
 
-char32_t code_point(py::handle value) {
-  const long long number = value.cast<long long>();
-  if (number < 0 || number > 0x10FFFF) {
-    throw py::value_error("code_point must be in 0..0x10FFFF, got " + std::to_string(number));
+char32_t code_point(const py::int_& value) {
+  int overflow = 0;
+  const long long number = PyLong_AsLongLongAndOverflow(value.ptr(), &overflow);
+  if (overflow != 0 || number < 0 || number > 0x10FFFF) {
+    throw py::value_error("code_point must be in 0..0x10FFFF, got " +
+                          py::repr(value).cast<std::string>());
   }
   return static_cast<char32_t>(number);
 }
 
-std::vector<pqrnn::Span> read_spans(py::handle spans, std::size_t size) {
+using Pairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
+std::vector<pqrnn::Span> read_spans(const Pairs& spans, std::size_t size) {
   std::vector<pqrnn::Span> result;
-  for (py::handle item : spans) {
-    const auto [begin, end] = item.cast<std::pair<long long, long long>>();
-    if (begin < 0 || begin > end || static_cast<unsigned long long>(end) > size) {
-      throw py::value_error("spans must lie in a text of " + std::to_string(size) + " bytes, got (" +
-                            std::to_string(begin) + ", " + std::to_string(end) + ")");
+  for (const auto& [begin, end] : spans) {
+    if (begin < 0 || begin > end || static_cast<std::uint64_t>(end) > size) {
+      throw py::value_error("spans must lie in a text of " + std::to_string(size) +
+                            " bytes, got (" + std::to_string(begin) + ", " + std::to_string(end) +
+                            ")");
     }
     result.push_back({static_cast<std::size_t>(begin), static_cast<std::size_t>(end)});
   }
@@ -91,7 +118,7 @@ void bind_unicode(py::module_& m) {
       py::arg("text"));
   m.def(
       "to_char_spans",
-      [](const py::bytes& text, const py::list& spans) {
+      [](const py::bytes& text, const Pairs& spans) {
         const std::string_view view = text;
         std::vector<pqrnn::Span> result = read_spans(spans, view.size());
         {

@@ -48,7 +48,8 @@ class Texts {
 
   std::string_view view(pybind11::handle text) {
     if (PyBytes_Check(text.ptr())) {
-      return {PyBytes_AS_STRING(text.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(text.ptr()))};
+      return {PyBytes_AS_STRING(text.ptr()),
+              static_cast<std::size_t>(PyBytes_GET_SIZE(text.ptr()))};
     }
     Py_ssize_t size = 0;
     if (const char* bytes = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {

@@ -18,17 +18,19 @@ from pqrnn_native import _core
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Nothing in tests/ may fail because a machine is slow, so there are no deadlines.
-hypothesis.settings.register_profile(
-    "pqrnn",
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[
+# No deadlines, as nothing in tests/ may fail because a machine is slow. The same examples each time,
+# so that a red test is about the change at hand; `--hypothesis-profile=search` looks for new ones.
+_COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [
         hypothesis.HealthCheck.too_slow,
         # `isa` is the same for every example of a test, so sharing it is what we want.
         hypothesis.HealthCheck.function_scoped_fixture,
     ],
-)
+}
+hypothesis.settings.register_profile("pqrnn", derandomize=True, **_COMMON)
+hypothesis.settings.register_profile("search", max_examples=1000, **_COMMON)
 hypothesis.settings.load_profile("pqrnn")
 
 
@@ -52,7 +54,7 @@ def shared() -> Path:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Random numbers that depend on the test's own id, so that order and selection do not matter."""
+    """Random numbers from the test's own id, so that order and selection do not matter."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 

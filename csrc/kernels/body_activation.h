@@ -1,9 +1,10 @@
-// exp, sigmoid, tanh and softmax. Coefficients are minimax fits of the relative error (weighted least
-// squares, iterated) made for this file. Every element gets the same operations wherever it stands.
+// exp, sigmoid, tanh and softmax. The coefficients are minimax fits of the relative error (weighted
+// least squares, iterated) made for this file. Every element gets the same operations wherever it
+// stands.
 // This header has no include guard on purpose: it belongs to body.h.
 
-// exp(x) = 2^n exp(r), r = x - n log(2) in [-log(2)/2, log(2)/2]; log(2) in two parts, the first with
-// so few bits that n times it is exact. Saturates at 2^-126 and 2^127 (1 - 2^-24); NaN stays NaN.
+// exp(x) = 2^n exp(r), r = x - n log(2) in [-log(2)/2, log(2)/2]; log(2) in two parts, the first
+// with so few bits that n times it is exact. x is clamped to [-87.3, 88]; NaN stays NaN.
 inline V v_exp(V x) {
   x = v_max(v_set(-87.3f), v_min(v_set(88.0f), x));
   const V n = v_round(v_mul(x, v_set(1.44269504f)));

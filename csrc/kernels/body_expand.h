@@ -50,28 +50,75 @@ static void extend(const std::uint64_t* PQRNN_RESTRICT seeds, std::size_t count,
   }
 }
 
+// From feature `from`, a multiple of 32, on: four features at a time by table.
 template <typename T>
-static void expand(const std::uint64_t* PQRNN_RESTRICT codes, std::size_t count,
-                   T* PQRNN_RESTRICT features, const T (&table)[256][4]) {
-  std::size_t j = 0;
+static void expand_bytes(const std::uint64_t* codes, std::size_t from, std::size_t count,
+                         T* features, const T (&table)[256][4]) {
+  std::size_t j = from;
   for (; j + 32 <= count; j += 32) {
     const std::uint64_t word = codes[j / 32];
     for (int byte = 0; byte < 8; ++byte) {
-      const T* const four = table[word >> (8 * byte) & 0xff];
-      for (int i = 0; i < 4; ++i) features[j + 4 * byte + i] = four[i];
+      // memcpy, because as a loop GCC 12 takes this byte by byte: 160 ns, not 26, for 512.
+      std::memcpy(features + j + 4 * byte, table[word >> (8 * byte) & 0xff], 4 * sizeof(T));
     }
   }
-  for (; j < count; ++j) {
-    features[j] = table[codes[j / 32] >> (2 * (j % 32)) & 3][0];
-  }
+  for (; j < count; ++j) features[j] = table[codes[j / 32] >> (2 * (j % 32)) & 3][0];
 }
 
+// A register holds each byte of a code four times, once for each of its features; group j % 4 of
+// it is tested in place: the low bit of a group adds one, the high bit takes one away.
+#if defined(__AVX512BW__)
+static std::size_t expand_wide(const std::uint64_t* codes, std::size_t count,
+                               std::int8_t* features) {
+  // 128-bit lane L of the result takes bytes 4L .. 4L + 3 of a pair of words.
+  const __m512i spread =
+      _mm512_set_epi32(0x0f0f0f0f, 0x0e0e0e0e, 0x0d0d0d0d, 0x0c0c0c0c, 0x0b0b0b0b, 0x0a0a0a0a,
+                       0x09090909, 0x08080808, 0x07070707, 0x06060606, 0x05050505, 0x04040404,
+                       0x03030303, 0x02020202, 0x01010101, 0x00000000);
+  const __m512i low_bits = _mm512_set1_epi32(0x40100401);
+  const __m512i high_bits = _mm512_set1_epi32(static_cast<int>(0x80200802));
+  const __m512i one = _mm512_set1_epi8(1);
+  std::size_t j = 0;
+  for (; j + 64 <= count; j += 64) {
+    const __m512i pair =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + j / 32)));
+    const __m512i bytes = _mm512_shuffle_epi8(pair, spread);
+    const __m512i plus = _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(bytes, low_bits), one);
+    const __m512i ternary =
+        _mm512_mask_sub_epi8(plus, _mm512_test_epi8_mask(bytes, high_bits), plus, one);
+    _mm512_storeu_si512(features + j, ternary);
+  }
+  return j;
+}
+#elif defined(__AVX2__)
+static std::size_t expand_wide(const std::uint64_t* codes, std::size_t count,
+                               std::int8_t* features) {
+  // 128-bit lane L of the result takes bytes 4L .. 4L + 3 of a word.
+  const __m256i spread = _mm256_set_epi32(0x07070707, 0x06060606, 0x05050505, 0x04040404,
+                                          0x03030303, 0x02020202, 0x01010101, 0x00000000);
+  const __m256i low_bits = _mm256_set1_epi32(0x40100401);
+  const __m256i high_bits = _mm256_set1_epi32(static_cast<int>(0x80200802));
+  std::size_t j = 0;
+  for (; j + 32 <= count; j += 32) {
+    const __m256i word = _mm256_set1_epi64x(static_cast<long long>(codes[j / 32]));
+    const __m256i bytes = _mm256_shuffle_epi8(word, spread);
+    // Comparisons give -1 where the bit is set.
+    const __m256i low = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, low_bits), low_bits);
+    const __m256i high = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, high_bits), high_bits);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(features + j), _mm256_sub_epi8(high, low));
+  }
+  return j;
+}
+#else
+static std::size_t expand_wide(const std::uint64_t*, std::size_t, std::int8_t*) { return 0; }
+#endif
+
 static void to_int8(const std::uint64_t* codes, std::size_t count, std::int8_t* features) {
-  expand(codes, count, features, ternary_int8.of);
+  expand_bytes(codes, expand_wide(codes, count, features), count, features, ternary_int8.of);
 }
 
 static void to_float(const std::uint64_t* codes, std::size_t count, float* features) {
-  expand(codes, count, features, ternary_float.of);
+  expand_bytes(codes, 0, count, features, ternary_float.of);
 }
 
 static constexpr ExpandKernels expand_kernels = {extend, to_int8, to_float};

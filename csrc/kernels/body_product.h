@@ -1,4 +1,4 @@
-// The product at the heart of gates and heads: a tile of `rows` x (groups * kLanes) sums in registers.
+// The product at the heart of gates and heads: `rows` x (groups * kLanes) sums in registers.
 // This header has no include guard on purpose: it belongs to body.h.
 
 // All loops over a tile must unroll, or the compiler keeps the tile in memory.
@@ -61,8 +61,8 @@ inline void tile_product(int rows, const float* const* input, std::size_t depth,
   tile_product<most, groups>(input, depth, weights, bias, out);
 }
 
-// How many rows the next tile takes when `left` remain: evenly, so that no tile is much smaller than
-// the others.
+// How many rows the next tile takes when `left` remain: evenly, so that no tile is much smaller
+// than the others.
 template <int groups>
 inline int next_tile(std::size_t left) {
   const std::size_t most = Tile<groups>::rows;
@@ -79,10 +79,10 @@ static void linear(const LinearArgs& args) {
       const float* input[Tile<kGroups>::rows];
       float sums[Tile<kGroups>::rows * kGroups * kLanes];
       const int rows = next_tile<kGroups>(args.count - i);
-      for (int r = 0; r < rows; ++r) input[r] = args.input + args.rows[i + r] * args.depth;
+      for (int r = 0; r < rows; ++r) input[r] = args.input + (i + r) * args.depth;
       tile_product<kGroups>(rows, input, args.depth, weights, args.bias + column, sums);
       for (int r = 0; r < rows; ++r, ++i) {
-        float* out = args.output + i * args.columns + column;
+        float* out = args.output + i * args.output_stride + column;
         for (std::size_t j = 0; j < width; ++j) out[j] = sums[r * width + j];
       }
     }

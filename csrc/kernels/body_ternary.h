@@ -27,8 +27,8 @@ inline PairMasks pair_masks(const std::uint64_t* codes, std::size_t pair, std::s
   return {low & ~high, high & ~low};
 }
 
-// sum += the rows of one pair, for `vectors` * kLanes columns. The weights of a pair are 64 rows of at
-// most 512 bytes: they stay in the first-level cache while all tokens pass.
+// sum += the rows of one pair, for `vectors` * kLanes columns. The weights of a pair are 64 rows of
+// at most 512 bytes: they stay in the first-level cache while all tokens pass.
 template <int vectors>
 static void ternary_pair(const TernaryArgs& args, std::size_t pair, const float* weights,
                          std::size_t column) {

@@ -1,6 +1,6 @@
 // Kernels of the instruction set "reference": slow, obvious, accumulating in double.
-#include <cmath>
-#include <cstring>
+#include <math.h>
+#include <string.h>
 
 #include "kernels/kernels.h"
 

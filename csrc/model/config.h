@@ -6,13 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/recurrence.h"
 #include "projection/settings.h"
 #include "status.h"
 
 namespace pqrnn {
 
 enum class Task { embedding, classification, parsing };
-enum class Pooling { f, fo, ifo };
 
 struct ModelConfig {
   Task task = Task::embedding;

@@ -1,1 +1,194 @@
-// To be written.
+#include "model/encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "model/safetensors.h"
+
+namespace pqrnn {
+namespace {
+
+constexpr const char* kFormat = "pqrnn";
+constexpr const char* kFormatVersion = "1";
+
+// Texts are grouped up to this many bytes, about 200 tokens: enough that weights are read from memory
+// once for many tokens, few enough that the group's states stay in the second-level cache.
+constexpr std::size_t kGroupBytes = 1024;
+// With several threads, groups may shrink to this for the sake of an even share.
+constexpr std::size_t kSmallestGroupBytes = 128;
+// Working memory beyond this (a very long text) is given back at once.
+constexpr std::size_t kKeptWorkspaceBytes = std::size_t{32} << 20;
+
+// First index of each group, and `count` at the end.
+std::vector<std::size_t> make_groups(const std::string_view* texts, std::size_t count,
+                                     const EncodeOptions& options) {
+  std::vector<std::size_t> starts = {0};
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < count; ++i) total += texts[i].size();
+  const std::size_t share = total / (4 * static_cast<std::size_t>(std::max(options.threads, 1)));
+  const std::size_t limit =
+      options.threads > 1 ? std::min(std::max(share, kSmallestGroupBytes), kGroupBytes)
+                          : kGroupBytes;
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t size = i - starts.back();
+    const bool full = options.batch_size ? size == options.batch_size
+                                         : size > 0 && bytes + texts[i].size() > limit;
+    if (full) {
+      starts.push_back(i);
+      bytes = 0;
+    }
+    bytes += texts[i].size() + 1;  // even empty texts are work
+  }
+  if (count) starts.push_back(count);
+  return starts;
+}
+
+void scale_to_length_one(float* x, std::size_t count) {
+  double sum = 0.0;
+  for (std::size_t j = 0; j < count; ++j) sum += static_cast<double>(x[j]) * x[j];
+  if (sum == 0.0) return;
+  const double scale = 1.0 / std::sqrt(sum);
+  for (std::size_t j = 0; j < count; ++j) x[j] = static_cast<float>(x[j] * scale);
+}
+
+}  // namespace
+
+// A workspace for the length of a call: an idle one of the model, or a new one.
+class Model::Lease {
+ public:
+  explicit Lease(const Model& model) : model_(model) {
+    {
+      const std::lock_guard<std::mutex> lock(model_.mutex_);
+      if (!model_.idle_.empty()) {
+        work_ = std::move(model_.idle_.back());
+        model_.idle_.pop_back();
+      }
+    }
+    if (!work_) work_ = std::make_unique<Workspace>();
+  }
+  ~Lease() {
+    if (work_->bytes() > kKeptWorkspaceBytes) return;
+    const std::lock_guard<std::mutex> lock(model_.mutex_);
+    try {
+      model_.idle_.push_back(std::move(work_));
+    } catch (...) {  // no memory to remember it: it is freed
+    }
+  }
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+  Workspace& work() { return *work_; }
+
+ private:
+  const Model& model_;
+  std::unique_ptr<Workspace> work_;
+};
+
+Model::Model(ModelConfig config, const Kernels& kernels)
+    : config_(std::move(config)),
+      kernels_(kernels),
+      projector_(config_.projection),
+      weights_(config_),
+      cache_(projector_.seed_words(), weights_.first.row) {}
+
+Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& model) {
+  SafetensorsFile file;
+  PQRNN_TRY(parse_safetensors(data, size, file));
+  const std::string* format = file.metadata_value("format");
+  const std::string* version = file.metadata_value("format_version");
+  const std::string* config_json = file.metadata_value("config");
+  const std::string* info_json = file.metadata_value("info");
+  if (!format || *format != kFormat || !version || !config_json) {
+    return Status::error(Code::corrupt_file, "this safetensors file is not a pqrnn model");
+  }
+  if (*version != kFormatVersion) {
+    return Status::error(Code::corrupt_file,
+                         "model file has format version '" + version->substr(0, 20) +
+                             "', this program reads version " + kFormatVersion +
+                             "; it may need a newer pqrnn-native");
+  }
+  ModelConfig config;
+  PQRNN_TRY(parse_config(*config_json, config));
+  if (config.task == Task::parsing) {
+    return Status::error(Code::invalid_argument,
+                         "models for task 'parsing' cannot be run yet by this version");
+  }
+  std::unique_ptr<Model> loaded(new Model(std::move(config), pqrnn::kernels()));
+  loaded->config_json_ = *config_json;
+  loaded->info_json_ = info_json ? *info_json : "{}";
+  PQRNN_TRY(load_weights(file, loaded->config_, loaded->projector_, loaded->kernels_,
+                         loaded->weights_));
+  model = std::move(loaded);
+  return {};
+}
+
+void Model::finish(const Workspace& work, bool normalize, float* out) const {
+  const std::size_t size = output_size();
+  for (std::size_t i = 0; i < work.texts.size(); ++i, out += size) {
+    const float* row = work.outputs.data() + i * weights_.head.columns;
+    if (config_.task == Task::embedding && work.texts[i].positions == 0) {
+      std::fill_n(out, size, 0.0f);
+      continue;
+    }
+    std::copy_n(row, size, out);
+    if (!normalize) continue;
+    if (config_.task == Task::embedding) {
+      scale_to_length_one(out, size);
+    } else if (config_.multi_label) {
+      kernels_.dense.sigmoid(out, size);
+    } else {
+      kernels_.dense.softmax(out, size);
+    }
+  }
+}
+
+Status Model::encode_group(const std::string_view* texts, std::size_t count, bool normalize,
+                           Workspace& work, Stop& stop, float* out) const {
+  const Network net = network();
+  clear_group(work);
+  for (std::size_t i = 0; i < count; ++i) PQRNN_TRY(append_text(net, texts[i], work));
+  if (!run_layers(net, work, stop)) return {};
+  run_head(net, work);
+  finish(work, normalize, out);
+  return {};
+}
+
+Status Model::encode(const std::string_view* texts, std::size_t count,
+                     const EncodeOptions& options, float* out) const {
+  const std::vector<std::size_t> groups = make_groups(texts, count, options);
+  const auto body = [&](std::size_t index, int, Stop& stop) -> Status {
+    Lease lease(*this);
+    const std::size_t first = groups[index], size = groups[index + 1] - first;
+    PQRNN_TRY(encode_group(texts + first, size, options.normalize, lease.work(), stop,
+                           out + first * output_size()));
+    if (options.done) options.done->fetch_add(size, std::memory_order_relaxed);
+    return {};
+  };
+  return parallel_for(groups.size() - 1, options.threads, body, options.poll);
+}
+
+Status Model::encode_tokens(std::string_view text, Poll poll, std::vector<float>& states,
+                            std::vector<Span>& spans) const {
+  const auto body = [&](std::size_t, int, Stop& stop) -> Status {
+    Lease lease(*this);
+    Workspace& work = lease.work();
+    const Network net = network();
+    clear_group(work);
+    PQRNN_TRY(append_text(net, text, work));
+    if (!run_layers(net, work, stop)) return {};
+    const std::size_t width = config_.pooled_size();
+    spans = work.projected.spans;
+    states.resize(work.texts[0].positions * width);
+    copy_states(net, work, 0, states.data());
+    if (config_.projection.bos && !states.empty()) {
+      states.erase(states.begin(), states.begin() + static_cast<std::ptrdiff_t>(width));
+    }
+    states.resize(spans.size() * width);  // without the tag at the end
+    return {};
+  };
+  return parallel_for(1, 1, body, poll);
+}
+
+}  // namespace pqrnn

@@ -1,5 +1,5 @@
-// A strict reader of JSON that builds no tree: the caller walks the text and takes what it knows, so
-// a hostile file cannot make it use more memory than the strings that are asked for.
+// A strict reader of JSON that builds no tree: the caller walks the text and takes what it knows,
+// so a hostile file cannot make it use more memory than the strings that are asked for.
 #pragma once
 
 #include <cstddef>

@@ -164,7 +164,7 @@ Status check_cover(const std::vector<TensorView>& tensors, const unsigned char* 
 const TensorView* SafetensorsFile::tensor(std::string_view name) const {
   const auto found =
       std::lower_bound(tensors.begin(), tensors.end(), name,
-                       [](const TensorView& t, std::string_view wanted) { return t.name < wanted; });
+                       [](const TensorView& t, std::string_view key) { return t.name < key; });
   return found != tensors.end() && found->name == name ? &*found : nullptr;
 }
 

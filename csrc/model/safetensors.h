@@ -1,5 +1,6 @@
-// The safetensors container over a borrowed buffer: 8 bytes of header length (little endian), a JSON
-// header, then the data of all tensors without holes. Nothing is copied, nothing need be aligned.
+// The safetensors container over a borrowed buffer: 8 bytes of header length (little endian), a
+// JSON header, then the data of all tensors without holes. Nothing is copied, nothing need be
+// aligned.
 #pragma once
 
 #include <cstddef>

@@ -11,8 +11,7 @@ namespace {
 
 constexpr std::size_t kBlockWords = 1024;  // 8 KiB of codes: 8 positions of the widest code
 
-void expand(const Kernels& table, const std::uint64_t* codes, std::size_t count,
-            std::int8_t* out) {
+void expand(const Kernels& table, const std::uint64_t* codes, std::size_t count, std::int8_t* out) {
   table.expand.to_int8(codes, count, out);
 }
 

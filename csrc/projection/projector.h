@@ -21,12 +21,12 @@ namespace pqrnn {
 
 // Projected texts. Reuse one object per thread: nothing is allocated once its buffers are warm.
 struct Projected {
-  std::size_t positions = 0;          // bos + tokens + eos, over all appended texts
-  std::vector<Span> spans;            // [tokens] byte ranges of the last text; tags have none
-  std::vector<std::uint64_t> seeds;   // [positions, seed_words()]
-  std::vector<std::uint64_t> codes;   // [positions, words()] 2-bit groups, least significant first;
-                                      // written by project() alone
-  std::vector<float> extras;          // [positions, extra_count()] values of the extra columns
+  std::size_t positions = 0;         // bos + tokens + eos, over all appended texts
+  std::vector<Span> spans;           // [tokens] byte ranges of the last text; tags have none
+  std::vector<std::uint64_t> seeds;  // [positions, seed_words()]
+  std::vector<std::uint64_t> codes;  // [positions, words()] 2-bit groups, least significant first;
+                                     // written by project() alone
+  std::vector<float> extras;         // [positions, extra_count()] values of the extra columns
 
   void clear();
 
@@ -58,8 +58,8 @@ class Projector {
   std::size_t words() const;       // ceil(F / 32), 64-bit words of code per position
   std::size_t seed_words() const;  // 2 for murmur
 
-  // Extra features (specification section 6) overwrite columns; their 2-bit groups are 0 in `codes`.
-  // Column of extra e < extra_count().
+  // Extra features (specification section 6) overwrite columns; their 2-bit groups are 0 in
+  // `codes`. Column of extra e < extra_count().
   std::size_t extra_count() const;
   std::size_t extra_column(std::size_t e) const;
 
@@ -70,20 +70,21 @@ class Projector {
   // Thread-safe.
   Status project(std::string_view text, Projected& out) const;
 
+  // Codes [count, words()] of `count` seeds, as project() writes them.
+  void expand(const std::uint64_t* seeds, std::size_t count, std::uint64_t* codes) const;
+
   // Adds the positions of one more text, without codes. `random` may be null: as project().
   void append(std::string_view text, RandomStreams* random, Projected& out) const;
 
   // The same for a text that is split already: each token is folded, distorted, then contracted by
-  // normalize_repetition. No other normalisation and no extra features (operator V2).
+  // normalize_repetition (operator V2). Settings about whole texts play no part.
   void append_tokens(const std::string_view* tokens, std::size_t count, RandomStreams* random,
                      Projected& out) const;
 
   // Features [count, F] of the positions from `first` on. The int8 form keeps only the
   // sign of an extra; the uint8 form is the on-device coding (section 8.3).
-  void features(const Projected& in, std::size_t first, std::size_t count,
-                std::int8_t* out) const;
-  void features(const Projected& in, std::size_t first, std::size_t count,
-                std::uint8_t* out) const;
+  void features(const Projected& in, std::size_t first, std::size_t count, std::int8_t* out) const;
+  void features(const Projected& in, std::size_t first, std::size_t count, std::uint8_t* out) const;
   void features(const Projected& in, std::size_t first, std::size_t count, float* out) const;
 
   // The intermediate stages of one text: raw tokens; the words that are hashed, tags included.

@@ -29,10 +29,7 @@ Status ProjectionSettings::validate() const {
     return refuse("doc_size_levels", std::to_string(doc_size_levels), "between 0 and 16");
   }
   // An extra feature overwrites a column counted from the end; it must exist.
-  const std::size_t columns = all_caps > 0          ? 4
-                              : first_cap > 0       ? 3
-                              : doc_size_levels > 0 ? 2
-                                                    : 1;
+  const std::size_t columns = all_caps > 0 ? 4 : first_cap > 0 ? 3 : doc_size_levels > 0 ? 2 : 1;
   if (feature_size < columns) {
     return refuse("feature_size", std::to_string(feature_size),
                   ("at least " + std::to_string(columns) + " with these extra features").c_str());

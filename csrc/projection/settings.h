@@ -21,17 +21,17 @@ struct ProjectionSettings {
   bool lower = true;
   bool bos = false;
   bool eos = false;
-  long long max_tokens = -1;        // <= 0: no limit
-  std::string vocabulary;           // UTF-8; empty: every character
-  bool alphabetic_only = false;     // exclude_nonalphaspace_unicodes
+  long long max_tokens = -1;     // <= 0: no limit
+  std::string vocabulary;        // UTF-8; empty: every character
+  bool alphabetic_only = false;  // exclude_nonalphaspace_unicodes
   bool normalize_repetition = false;
   bool normalize_spaces = false;
-  std::string separators;           // token_separators: a set of bytes
-  float first_cap = 0.0f;           // probabilities, specification section 6
+  std::string separators;  // token_separators: a set of bytes
+  float first_cap = 0.0f;  // probabilities, specification section 6
   float all_caps = 0.0f;
   int novelty_bits = 0;
   int doc_size_levels = 0;
-  float distortion = 0.0f;          // training only; an inference model ignores it
+  float distortion = 0.0f;  // training only; an inference model ignores it
 
   // Ranges and combinations; the message names the field and its value.
   Status validate() const;

@@ -18,7 +18,8 @@ void unique_positions(const Projector& projector, const Projected& in, Projected
   for (std::size_t position = 0; position < in.positions; ++position) {
     const std::uint64_t* const seed = in.seeds.data() + position * seeds;
     const float* const extra = in.extras.data() + position * extras;
-    // Short prefix hashes leave the low bits weak, so the words are mixed (golden-ratio multiplier).
+    // Short prefix hashes leave the low bits weak, so the words are mixed (golden-ratio
+    // multiplier).
     std::uint64_t mixed = 0;
     for (std::size_t w = 0; w < seeds; ++w) mixed = (mixed ^ seed[w]) * 0x9E3779B97F4A7C15u;
     std::size_t slot = static_cast<std::size_t>(mixed >> 32) & (slots - 1);

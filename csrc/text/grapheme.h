@@ -5,8 +5,8 @@
 
 namespace pqrnn {
 
-// Everything the rules need to know of the text to the left of a position, so that no rule ever looks
-// back and any text takes linear time.
+// Everything the rules need to know of the text to the left of a position, so that no rule ever
+// looks back and any text takes linear time.
 class GraphemeState {
  public:
   // State after a text that consists of one code point of class `first`.
@@ -15,35 +15,30 @@ class GraphemeState {
   // Whether a cluster ends before the next code point, of class `next`.
   bool boundary_before(GraphemeClass next) const {
     using G = GraphemeClass;
-    if (previous_ == G::Other && next == G::Other) return true;           // GB999, the usual case
-    if (previous_ == G::CR && next == G::LF) return false;                // GB3
-    if (is_control(previous_) || is_control(next)) return true;           // GB4, GB5
+    if (previous_ == G::Other && next == G::Other) return true;  // GB999, the usual case
+    if (previous_ == G::CR && next == G::LF) return false;       // GB3
+    if (is_control(previous_) || is_control(next)) return true;  // GB4, GB5
     switch (next) {
-      case G::L:
-        return previous_ != G::L && previous_ != G::Prepend;              // GB6
+      case G::L: return previous_ != G::L && previous_ != G::Prepend;  // GB6
       case G::V:
         return previous_ != G::L && previous_ != G::V && previous_ != G::LV &&
-               previous_ != G::Prepend;                                   // GB6, GB7
+               previous_ != G::Prepend;  // GB6, GB7
       case G::T:
         return previous_ != G::V && previous_ != G::LV && previous_ != G::T &&
-               previous_ != G::LVT && previous_ != G::Prepend;            // GB7, GB8
+               previous_ != G::LVT && previous_ != G::Prepend;  // GB7, GB8
       case G::LV:
-      case G::LVT:
-        return previous_ != G::L && previous_ != G::Prepend;              // GB6
+      case G::LVT: return previous_ != G::L && previous_ != G::Prepend;  // GB6
       case G::Extend:
       case G::Extend_Linker:
       case G::Extend_Only:
       case G::ZWJ:
-      case G::SpacingMark:
-        return false;                                                     // GB9, GB9a
-      case G::Consonant:
-        return !linked_ && previous_ != G::Prepend;                       // GB9b, GB9c
+      case G::SpacingMark: return false;                              // GB9, GB9a
+      case G::Consonant: return !linked_ && previous_ != G::Prepend;  // GB9b, GB9c
       case G::Pictographic:
         return pictographic_ != Pictographic::joined && previous_ != G::Prepend;  // GB9b, GB11
       case G::Regional_Indicator:
-        return !half_flag_ && previous_ != G::Prepend;                    // GB9b, GB12, GB13
-      default:
-        return previous_ != G::Prepend;                                   // GB9b, GB999
+        return !half_flag_ && previous_ != G::Prepend;  // GB9b, GB12, GB13
+      default: return previous_ != G::Prepend;          // GB9b, GB999
     }
   }
 
@@ -61,9 +56,7 @@ class GraphemeState {
       pictographic_ = Pictographic::extended;
     } else if (next == G::ZWJ && pictographic_ == Pictographic::extended) {
       pictographic_ = Pictographic::joined;
-    } else if (!extend) {
-      pictographic_ = Pictographic::none;
-    } else if (pictographic_ == Pictographic::joined) {
+    } else if (!extend || pictographic_ == Pictographic::joined) {
       pictographic_ = Pictographic::none;
     }
     previous_ = next;

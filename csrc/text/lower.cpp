@@ -17,8 +17,7 @@ void append(char32_t c, std::string& text) {
 
 bool FoldRules::keeps(char32_t lowered) const {
   if (alphabetic_only && lowered != U' ' && !is_alphabetic(lowered)) return false;
-  return vocabulary.empty() ||
-         std::binary_search(vocabulary.begin(), vocabulary.end(), lowered);
+  return vocabulary.empty() || std::binary_search(vocabulary.begin(), vocabulary.end(), lowered);
 }
 
 std::vector<char32_t> parse_vocabulary(std::string_view text) {

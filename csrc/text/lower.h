@@ -10,9 +10,9 @@ namespace pqrnn {
 // What happens to the code points of a token.
 struct FoldRules {
   bool lower = true;
-  bool alphabetic_only = false;        // keep U+0020 and the property Alphabetic only
-  bool replace_ill_formed = false;     // U+FFFD for ill-formed bytes; otherwise they end the word
-  std::vector<char32_t> vocabulary;    // sorted; empty: every character is kept
+  bool alphabetic_only = false;      // keep U+0020 and the property Alphabetic only
+  bool replace_ill_formed = false;   // U+FFFD for ill-formed bytes; otherwise they end the word
+  std::vector<char32_t> vocabulary;  // sorted; empty: every character is kept
 
   bool keeps(char32_t lowered) const;
 };

@@ -14,8 +14,8 @@ std::size_t find_space(std::string_view text, std::size_t from) {
   for (; from < near; ++from) {
     if (text[from] == ' ') return from;
   }
-  const void* found = from < text.size() ? std::memchr(text.data() + from, ' ', text.size() - from)
-                                         : nullptr;
+  const void* found =
+      from < text.size() ? std::memchr(text.data() + from, ' ', text.size() - from) : nullptr;
   return found ? static_cast<std::size_t>(static_cast<const char*>(found) - text.data())
                : text.size();
 }

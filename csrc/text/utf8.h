@@ -25,8 +25,9 @@ int ill_formed_length(const char* p, const char* end);
 int encode_utf8(char32_t code_point, char* out);
 
 // Rewrites spans of `text` from byte offsets to code point offsets, as in the str that Python's
-// text.decode("utf-8", "replace") gives. A span that cuts a code point gets the whole of it; offsets
-// past the end count as the end. One pass over `text` when the offsets ascend; right in any order.
+// text.decode("utf-8", "replace") gives. A span that cuts a code point gets the whole of it;
+// offsets past the end count as the end. One pass over `text` when the offsets ascend; right in any
+// order.
 void to_char_spans(std::string_view text, Span* spans, std::size_t count);
 
 }  // namespace pqrnn

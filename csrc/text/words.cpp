@@ -49,8 +49,8 @@ constexpr WordSet perhaps_after(WordSet left) {
 
 // Classes that `left middle` binds to; `middle` is in perhaps_after(left).
 constexpr WordSet joined_across(WordSet left, WordSet middle) {
-  if (middle & kDoubleQuote) return kHebrew;              // WB7b, 7c
-  return left & kNumeric ? kNumeric : kLetter;            // WB11, 12; WB6, 7
+  if (middle & kDoubleQuote) return kHebrew;    // WB7b, 7c
+  return left & kNumeric ? kNumeric : kLetter;  // WB11, 12; WB6, 7
 }
 
 struct Character {
@@ -71,9 +71,9 @@ struct Segment {
   bool blank;
 };
 
-// The segment that starts at the boundary p < end. What lies before p has no say: every rule that
-// looks further to the left than its neighbour (WB7, 7c, 11, 16, GB9c, 11, 13) forbids boundaries in
-// all of what it looks at.
+// The segment that starts at the boundary p < end. What lies before p has no say: the rules that
+// look further to the left than the neighbour (WB7, 7c, 11, 16, GB9c, 11, 13) only look at text in
+// which they or others forbid every boundary.
 Segment next_segment(const char* p, const char* end) {
   const Character first = read(p, end);
   GraphemeState graphemes(first.properties->grapheme);
@@ -128,10 +128,10 @@ Segment next_segment(const char* p, const char* end) {
 
 // What a byte means to the fast path.
 enum Byte : std::uint8_t {
-  kOther,    // a token by itself, for example '!'
-  kBlank,    // control
-  kSpace,    // U+0020
-  kMiddle,   // may stand within a word or a number: ' , . : ;
+  kOther,   // a token by itself, for example '!'
+  kBlank,   // control
+  kSpace,   // U+0020
+  kMiddle,  // may stand within a word or a number: ' , . : ;
   kDigit,
   kAlpha,
   kUnderscore,
@@ -143,13 +143,20 @@ struct ByteTable {
   constexpr ByteTable() : of() {
     for (int c = 0; c < 256; ++c) {
       Byte b = kOther;
-      if (c >= 0x80) b = kForeign;
-      else if (c == ' ') b = kSpace;
-      else if (c < 0x20 || c == 0x7F) b = kBlank;
-      else if (c == '\'' || c == ',' || c == '.' || c == ':' || c == ';') b = kMiddle;
-      else if (c >= '0' && c <= '9') b = kDigit;
-      else if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z')) b = kAlpha;
-      else if (c == '_') b = kUnderscore;
+      if (c >= 0x80)
+        b = kForeign;
+      else if (c == ' ')
+        b = kSpace;
+      else if (c < 0x20 || c == 0x7F)
+        b = kBlank;
+      else if (c == '\'' || c == ',' || c == '.' || c == ':' || c == ';')
+        b = kMiddle;
+      else if (c >= '0' && c <= '9')
+        b = kDigit;
+      else if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
+        b = kAlpha;
+      else if (c == '_')
+        b = kUnderscore;
       of[c] = b;
     }
   }
@@ -168,7 +175,7 @@ bool binds(const char* p) {
   return left == kDigit && *p != ':';
 }
 
-// next_segment() for a text whose segment and the byte after it are ASCII; nullptr when they are not.
+// End of the segment at p, if it and the byte after it are ASCII; nullptr otherwise.
 const char* ascii_segment(const char* p, const char* end) {
   if (byte_at(p) == kSpace) {  // WB3d
     while (p < end && byte_at(p) == kSpace) ++p;
@@ -198,8 +205,8 @@ void split_words(std::string_view text, std::vector<Span>& words) {
     if (byte != kForeign) segment.end = ascii_segment(p, end);
     if (segment.end == nullptr) segment = next_segment(p, end);
     if (!segment.blank) {
-      words.push_back({static_cast<std::size_t>(p - begin),
-                       static_cast<std::size_t>(segment.end - begin)});
+      words.push_back(
+          {static_cast<std::size_t>(p - begin), static_cast<std::size_t>(segment.end - begin)});
     }
     p = segment.end;
   }

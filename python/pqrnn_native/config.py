@@ -145,6 +145,10 @@ class ProjectionConfig:
         _check_range(self, "novelty_bits", 0, 7)
         _check_range(self, "doc_size_levels", 0, 16)
         _check_range(self, "distortion", 0.0, 1.0)
+        if self.alphabetic_only and self.vocabulary:
+            raise ValueError(
+                f"vocabulary must be empty with alphabetic_only=True, got {self.vocabulary!r}"
+            )
         # Extra feature number n (from the end) needs that many columns.
         for columns, name in enumerate(
             ("novelty_bits", "doc_size_levels", "first_cap", "all_caps"), start=1
@@ -262,9 +266,8 @@ class PQRNNConfig:
         """Width P of what the attention pools: the last layer's output, with skip also B."""
         return self.layer_size + (self.bottleneck_size if self.skip else 0)
 
-    @property
-    def num_parameters(self) -> int:
-        """Number of weights and biases in a model file."""
+    def parameter_count(self) -> int:
+        """Number of weights and biases of the model."""
         return sum(math.prod(shape) for shape in self.tensor_shapes().values())
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core as native
 from .config import Char, Hash, ProjectionConfig, Split
 
 __all__ = ["Projection", "english_tokens"]
@@ -52,7 +52,8 @@ class Projection:
         hash: ``"murmur"``; ``"xfixhash8"``, ``"xfixhash16"`` or ``"xfixhash32"``, which keep
             prefixes and suffixes; ``"unicodehash8"`` or ``"unicodehash16"``, which keep positions.
         char: ``"unsigned"``: every byte of a word counts. ``"signed"``: what the public code does
-            on x86, where "é" equals "è". It matters to ``"murmur"`` and non-ASCII words alone.
+            on x86, where e-acute equals e-grave. It matters to ``"murmur"`` and non-ASCII
+            words alone.
         lower: Lower-case each token by Unicode's simple mapping.
         bos: Put a position ``<BOS>`` before the tokens.
         eos: Put a position ``<EOS>`` after the tokens.
@@ -84,12 +85,16 @@ class Projection:
 
     __slots__ = ("_allow_empty", "_config", "_core")
 
+    _allow_empty: bool
+    _config: ProjectionConfig
+    _core: native.Projector
+
     def __init__(
         self,
         feature_size: int,
         *,
         split: Split = "words",
-        hash: Hash = "murmur",  # noqa: A002 - the public name of this setting
+        hash: Hash = "murmur",
         char: Char = "unsigned",
         lower: bool = True,
         bos: bool = False,
@@ -131,7 +136,7 @@ class Projection:
             raise TypeError(f"allow_empty must be bool, got {allow_empty!r}")
         object.__setattr__(self, "_config", config)
         object.__setattr__(self, "_allow_empty", allow_empty)
-        object.__setattr__(self, "_core", _core.Projector(**dataclasses.asdict(config)))
+        object.__setattr__(self, "_core", native.Projector(**dataclasses.asdict(config)))
 
     @classmethod
     def from_attributes(
@@ -266,9 +271,9 @@ class Projection:
             seed: As in :meth:`ragged`.
 
         Returns:
-            ``(rows, index, offsets)`` with ``rows[index]`` and ``offsets`` what :meth:`ragged` gives:
-            rows ``[distinct, F]`` in order of first appearance, int64 index ``[positions]``, int64
-            offsets ``[n + 1]``.
+            ``(rows, index, offsets)``, where ``rows[index]`` and ``offsets`` are what
+            :meth:`ragged` gives: rows ``[distinct, F]`` in order of first appearance, int64 index
+            ``[positions]``, int64 offsets ``[n + 1]``.
 
         Raises:
             TypeError, ValueError: As in :meth:`ragged`.
@@ -369,7 +374,7 @@ class Projection:
         return self._core.codes(word)
 
     def _pad(
-        self, batch: _core.ProjectedBatch
+        self, batch: native.ProjectedBatch
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         lengths = np.diff(batch.offsets)
         steps = int(lengths.max(initial=0))
@@ -427,14 +432,14 @@ def _from_settings(settings: dict[str, Any]) -> Projection:
     return Projection(**settings)
 
 
-def _check_seed(seed: int | None) -> int | None:
+def _check_seed(seed: object) -> int | None:
     if seed is None:
         return None
-    if not isinstance(seed, int) or isinstance(seed, bool):
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"seed must be int or None, got {seed!r}")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed must be in [0, 2**64 - 1], got {seed!r}")
-    return seed
+    return int(seed)
 
 
 def english_tokens(
@@ -455,8 +460,4 @@ def english_tokens(
     Raises:
         TypeError: ``text`` is neither str nor bytes.
     """
-    if isinstance(text, str):
-        text = text.encode("utf-8", "replace")
-    if max_input > 0 and isinstance(text, bytes):
-        text = text[:max_input]
-    return _core.english_tokens(text, separators, max_tokens)
+    return native.english_tokens(text, separators, max_input, max_tokens)

@@ -1,15 +1,15 @@
-"""Train a sentence encoder on the vectors of a teacher, and save it for inference.
+r"""Train a sentence encoder on the vectors of a teacher, and save it for inference.
 
-    pqrnn-native distill --teacher minilm --text text:unlabelled/ --languages en \\
+    pqrnn-native distill --teacher minilm --text text:unlabelled/ --languages en \
         --eval sts:stsb/dev.csv --cache teacher-cache/ --out run/
 
-A run that was cut goes on where it was when the same command is given again.
+A run that was cut goes on where it was when the same command is given again. Left to its
+defaults, the student has the shape of the embedded model.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from .._optional import require
@@ -17,6 +17,20 @@ from ..config import PQRNNConfig, ProjectionConfig
 
 if TYPE_CHECKING:
     from ..train.distill import DistillSettings
+
+# The shape of the embedded model. A wide projection under a narrow bottleneck: the number of words
+# that a linear map can tell apart grows with the features, not with the bottleneck.
+_STUDENT: dict[str, Any] = {
+    "feature_size": 4096,
+    "bottleneck_size": 256,
+    "state_size": 128,
+    "kernel_size": 2,
+    "num_layers": 1,
+    "zoneout": 0.0,
+    "attention_heads": 4,
+    "output_size": 256,
+    "skip": True,
+}
 
 # Options that set a field of PQRNNConfig or ProjectionConfig: name, type, meaning.
 _MODEL = (
@@ -30,33 +44,74 @@ _MODEL = (
     ("output_size", int, "length of a sentence vector"),
 )
 
+# Options that set a field of DistillSettings. Its defaults are not repeated here: that class needs
+# torch, and --help must not.
+_TRAINING = (
+    ("epochs", float, "passes over the sentences"),
+    ("batch_size", int, "sentences a step"),
+    ("learning_rate", float, "peak of warm-up and cosine decay"),
+    ("warmup_steps", int, "length of the warm-up"),
+    ("weight_decay", float, "AdamW's, on matrices"),
+    ("clip", float, "largest norm of the gradient"),
+    ("ema", float, "decay of the averaged weights; 0: none"),
+    ("cosine", float, "weight of the cosine loss"),
+    ("relational", float, "weight of the relational loss"),
+    ("ranking", float, "weight of the ranking loss"),
+    ("temperature", float, "of the ranking loss"),
+    ("max_tokens", int, "tokens kept of a text in training"),
+    ("seed", int, "of everything random"),
+    ("evaluate_every", int, "steps between evaluations and checkpoints"),
+    ("threads", int, "of torch; 0: its own choice"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--teacher", default="minilm", metavar="NAME",
-                        help="minilm, or hf:FOLDER with a sentence-transformers model")
-    parser.add_argument("--text", action="append", required=True, metavar="text:PATH",
-                        help="file of sentences, or folder of .txt and .txt.gz files; may be repeated")
-    parser.add_argument("--languages", metavar="en,de", help="of a folder, files of these languages")
+    parser.add_argument(
+        "--teacher",
+        default="minilm",
+        metavar="NAME",
+        help="minilm, or hf:FOLDER with a sentence-transformers model",
+    )
+    parser.add_argument(
+        "--text",
+        action="append",
+        required=True,
+        metavar="text:PATH",
+        help="file of sentences, or folder of .txt and .txt.gz files; may be repeated",
+    )
+    parser.add_argument(
+        "--languages", metavar="en,de", help="of a folder, files of these languages"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="first N lines of each file")
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder")
     parser.add_argument("--cache", metavar="DIR", help="teacher vectors (default: RUN/teacher)")
-    parser.add_argument("--eval", metavar="sts:FILE", dest="evaluation",
-                        help="CSV of sentence1,sentence2,score; the best evaluation is kept")
-    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default="int8",
-                        help="storage of the saved weights (default: int8)")
+    parser.add_argument(
+        "--eval",
+        metavar="sts:FILE",
+        dest="evaluation",
+        help="CSV of sentence1,sentence2,score; the best evaluation is kept",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "int8"),
+        default="int8",
+        help="storage of the saved weights (default: int8)",
+    )
     model = parser.add_argument_group("model")
     for name, kind, meaning in _MODEL:
-        model.add_argument(_flag(name), type=kind, metavar="N", help=meaning)
-    model.add_argument("--skip", action="store_true",
-                       help="pool the bottleneck's output beside the last layer's")
+        model.add_argument(
+            _flag(name), type=kind, metavar="N", default=_STUDENT[name],
+            help=f"{meaning} (default: {_STUDENT[name]})",
+        )  # fmt: skip
+    model.add_argument(
+        "--skip",
+        action=argparse.BooleanOptionalAction,
+        default=_STUDENT["skip"],
+        help="pool the bottleneck's output beside the last layer's",
+    )
     training = parser.add_argument_group("training")
-    for name, kind in (
-        ("epochs", float), ("batch_size", int), ("learning_rate", float), ("warmup_steps", int),
-        ("weight_decay", float), ("clip", float), ("ema", float), ("cosine", float),
-        ("relational", float), ("ranking", float), ("temperature", float), ("max_tokens", int),
-        ("seed", int), ("evaluate_every", int), ("threads", int),
-    ):  # fmt: skip
-        training.add_argument(_flag(name), type=kind, metavar="N")
+    for name, kind, meaning in _TRAINING:
+        training.add_argument(_flag(name), type=kind, metavar="N", help=meaning)
     training.add_argument("--float32", action="store_true", help="no bfloat16 matrix products")
 
 
@@ -88,17 +143,12 @@ def run(options: argparse.Namespace) -> None:
     print(path)
 
 
-def _given(options: argparse.Namespace, names: set[str]) -> dict[str, Any]:
-    return {n: v for n in names if (v := getattr(options, n, None)) is not None}
-
-
 def _config(options: argparse.Namespace) -> PQRNNConfig:
-    given = _given(options, {name for name, _, _ in _MODEL})
-    size = given.pop("feature_size", None)
-    projection = ProjectionConfig() if size is None else ProjectionConfig(feature_size=size)
-    return PQRNNConfig(projection=projection, skip=options.skip, **given)
+    given = {name: getattr(options, name) for name in _STUDENT}
+    projection = ProjectionConfig(feature_size=given.pop("feature_size"))
+    return PQRNNConfig(projection=projection, **given)
 
 
 def _settings(options: argparse.Namespace, kind: type[DistillSettings]) -> DistillSettings:
-    given = _given(options, {field.name for field in fields(kind)} - {"bfloat16"})
+    given = {n: v for n, *_ in _TRAINING if (v := getattr(options, n)) is not None}
     return kind(**given, bfloat16=not options.float32)

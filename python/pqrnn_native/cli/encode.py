@@ -1,8 +1,8 @@
 """Encode a file of texts, one a line, to a NumPy file of sentence vectors.
 
-    pqrnn-native encode sentences.txt -o vectors.npy
-    pqrnn-native encode tickets.jsonl --field body -o vectors.npy
-    cat sentences.txt | pqrnn-native encode - -o -  > vectors.npy
+pqrnn-native encode sentences.txt -o vectors.npy
+pqrnn-native encode tickets.jsonl --field body -o vectors.npy
+cat sentences.txt | pqrnn-native encode - -o -  > vectors.npy
 """
 
 from __future__ import annotations
@@ -23,15 +23,27 @@ from .. import Encoder, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="UTF-8 text or JSON lines; - is standard input")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.npy",
-                        help="float32 [lines, dim] in .npy form; - is standard output")
-    parser.add_argument("--field", metavar="NAME",
-                        help="FILE is JSON lines; encode this field of each")
-    parser.add_argument("--model", default="default", metavar="PATH", help="model file (default: the embedded one)")
+    parser.add_argument(
+        "file", metavar="FILE", help="UTF-8 text or JSON lines; - is standard input"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT.npy",
+        help="float32 [lines, dim] in .npy form; - is standard output",
+    )
+    parser.add_argument(
+        "--field", metavar="NAME", help="FILE is JSON lines; encode this field of each"
+    )
+    parser.add_argument(
+        "--model", default="default", metavar="PATH", help="model file (default: the embedded one)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: all available cores")
     parser.add_argument("--batch-size", type=int, metavar="N")
-    parser.add_argument("--no-normalize", action="store_true", help="leave the vectors' lengths as they are")
+    parser.add_argument(
+        "--no-normalize", action="store_true", help="leave the vectors' lengths as they are"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -10,8 +10,13 @@ from ..checkpoint import read_metadata
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default="default", metavar="PATH",
-                        help="model file (default: the embedded one)")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default="default",
+        metavar="PATH",
+        help="model file (default: the embedded one)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 

@@ -191,12 +191,16 @@ class PQRNNEncoder(nn.Module):
         nn.init.xavier_uniform_(self.attention.weight)
         nn.init.zeros_(self.attention.bias)
 
-    def forward(self, features: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, offsets: Tensor, index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode ragged features.
 
         Args:
             features: Features of all tokens, [tokens, F], of any real dtype.
             offsets: int64 [n + 1]; text s has the rows ``offsets[s]:offsets[s + 1]``.
+            index: int64 [tokens]: token t has the features ``features[index[t]]``, as from
+                ``Projection.ragged_unique``, so that a repeated word is multiplied once.
 
         Returns:
             One vector per text [n, P] (zero for a text without tokens) and per token [tokens, P].
@@ -208,6 +212,8 @@ class PQRNNEncoder(nn.Module):
         if features.dim() != 2 or features.shape[1] != size:
             raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
         rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
+        if index is not None:
+            rows = rows[index]
         bottleneck = torch.relu(self._normalized(rows))
         rows = bottleneck
         for layer in self.layers:

@@ -72,6 +72,7 @@ class PQRNNForSentenceEmbedding(_Model):
         offsets: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
+        index: Tensor | None = None,
         normalize: bool = True,
     ) -> Tensor:
         """Sentence vectors [n, output_size]; zero for a text without tokens.
@@ -80,13 +81,14 @@ class PQRNNForSentenceEmbedding(_Model):
             features: Ragged [tokens, F] with ``offsets``, or padded [n, T, F]; any real dtype.
             offsets: int64 [n + 1] of ragged features.
             lengths: Integers [n] of padded features; all of T when absent.
+            index: With ``offsets``: int64 [tokens], the row of ``features`` of each token.
             normalize: Scale each vector to length 1.
 
         Raises:
             ValueError: A shape does not fit, or lengths or offsets are out of range.
         """
         features, offsets = to_ragged(features, offsets, lengths)
-        pooled, _ = self.encoder(features, offsets)
+        pooled, _ = self.encoder(features, offsets, index)
         vectors = self.head(pooled) * (offsets.diff() > 0).unsqueeze(1)
         return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
 
@@ -108,11 +110,16 @@ class PQRNNForClassification(_Model):
         self.head = self._linear(len(config.labels))
 
     def forward(
-        self, features: Tensor, offsets: Tensor | None = None, *, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        offsets: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> Tensor:
         """Logits [n, labels]; arguments and errors as :class:`PQRNNForSentenceEmbedding`."""
         features, offsets = to_ragged(features, offsets, lengths)
-        return self.head(self.encoder(features, offsets)[0])
+        return self.head(self.encoder(features, offsets, index)[0])
 
 
 class PQRNNForParsing(_Model):
@@ -134,7 +141,12 @@ class PQRNNForParsing(_Model):
         self.slots = self._linear(len(config.slots))
 
     def forward(
-        self, features: Tensor, offsets: Tensor | None = None, *, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        offsets: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Intent logits [n, intents] and slot logits.
 
@@ -142,7 +154,7 @@ class PQRNNForParsing(_Model):
         the padding. Arguments and errors as :class:`PQRNNForSentenceEmbedding`.
         """
         rows, ends = to_ragged(features, offsets, lengths)
-        pooled, states = self.encoder(rows, ends)
+        pooled, states = self.encoder(rows, ends, index)
         slots = self.slots(states)
         if offsets is None:
             count, steps, _ = features.shape

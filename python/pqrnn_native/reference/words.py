@@ -42,11 +42,7 @@ def split_words(text: str) -> list[tuple[int, int]]:
         for i in range(len(text) + 1)
         if is_word_boundary(word, grapheme, i) and is_grapheme_boundary(grapheme, i)
     ]
-    return [
-        (begin, end)
-        for begin, end in pairwise(boundaries)
-        if not all(blank[begin:end])
-    ]
+    return [(begin, end) for begin, end in pairwise(boundaries) if not all(blank[begin:end])]
 
 
 def is_word_boundary(word: Sequence[str], grapheme: Sequence[str], i: int) -> bool:

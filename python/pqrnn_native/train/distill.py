@@ -1,12 +1,13 @@
 """Distilling a sentence encoder: a student learns the vectors of a teacher on unlabelled text.
 
-One run folder holds everything: ``config.json``, ``log.jsonl``, ``checkpoint.pt`` (whole or absent),
-``best.pt``, ``model.safetensors`` and ``curve.png``. A run that was cut is resumed by the same call and
-goes on with the same batches as if it had not been cut.
+One run folder holds everything: ``config.json``, ``log.jsonl``, ``checkpoint.pt`` (whole or
+absent), ``model.safetensors`` and ``curve.png``. A run that was cut is resumed by the same call
+and goes on with the same batches as if it had not been cut.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import nn
-from ..checkpoint import save_model
+from ..checkpoint import StorageType, save_model
 from ..config import PQRNNConfig
 from ..projection import Projection
 from .cache import TeacherCache
@@ -52,7 +53,7 @@ class DistillSettings:
         bfloat16: matrix products in bfloat16 (autocast).
     """
 
-    epochs: float = 8.0
+    epochs: float = 6.0
     batch_size: int = 1024
     learning_rate: float = 3e-3
     warmup_steps: int = 200
@@ -61,11 +62,11 @@ class DistillSettings:
     ema: float = 0.998
     cosine: float = 1.0
     relational: float = 10.0
-    ranking: float = 0.0
+    ranking: float = 1.0
     temperature: float = 0.05
     max_tokens: int = 64
     seed: int = 0
-    evaluate_every: int = 500
+    evaluate_every: int = 300
     threads: int = 0
     bfloat16: bool = True
 
@@ -194,6 +195,14 @@ def evaluate_pairs(encode: Callable[[Sequence[str]], np.ndarray], pairs: Sentenc
     return 100 * spearman(cosine_rows(vectors[:n], vectors[n:]), pairs.scores)
 
 
+def digest(texts: Sequence[str]) -> str:
+    """BLAKE2b-128 of the texts, one a line, in hexadecimal: names the data of a run."""
+    state = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        state.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    return state.hexdigest()
+
+
 def _targets(cache: TeacherCache, texts: Sequence[str], dim: int) -> np.ndarray:
     """Teacher vectors in ``dim`` dimensions, in order of ``texts``: float16 ``[n, dim]``."""
     rows = cache.rows(texts)
@@ -215,7 +224,7 @@ def distill(
     cache: str | Path,
     settings: DistillSettings | None = None,
     evaluation: SentencePairs | None = None,
-    dtype: str = "float16",
+    dtype: StorageType = "float16",
     progress: bool | None = None,
 ) -> Path:
     """Train a sentence encoder on a teacher's vectors and save it for inference.
@@ -229,8 +238,8 @@ def distill(
         out: run folder, made when absent, resumed when it holds a checkpoint.
         cache: folder of teacher vectors, shared between runs.
         settings: see :class:`DistillSettings`.
-        evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the one
-            that is saved. Without pairs the last weights are saved.
+        evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the
+            one that is saved. Without pairs the last weights are saved.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         progress: show a bar; None shows one on a terminal.
 
@@ -247,8 +256,14 @@ def distill(
         raise ValueError(f"{len(texts)} texts do not fill a batch of {settings.batch_size}")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    run = RunFolder(out, {"config": json.loads(config.to_json()), "settings": asdict(settings),
-                          "teacher": teacher.name, "texts": len(texts)})
+    description = {
+        "config": json.loads(config.to_json()),
+        "settings": asdict(settings),
+        "teacher": teacher.name,
+        "texts": len(texts),
+        "texts_blake2b": digest(texts),
+    }
+    run = RunFolder(out, description)
     store = TeacherCache(cache, teacher)
     with run.bar("teacher vectors", unit="text", show=progress) as bar:
         store.add(texts, progress=bar.at)
@@ -331,13 +346,13 @@ def _train_step(
         student.update_average(step)
     else:
         student.average.load_state_dict(student.model.state_dict())
-    if not math.isfinite(float(total)):
-        raise FloatingPointError(f"the loss is {float(total)} at step {step}; lower learning_rate")
-    return {name: float(value) for name, value in losses.items()}
+    if not math.isfinite(total.item()):
+        raise FloatingPointError(f"the loss is {total.item()} at step {step}; lower learning_rate")
+    return {name: value.item() for name, value in losses.items()}
 
 
 def export(
-    student: Student, path: Path, dtype: str, row: dict[str, Any], run: RunFolder
+    student: Student, path: Path, dtype: StorageType, row: dict[str, Any], run: RunFolder
 ) -> None:
     """Save the averaged student for inference, with what is known about it."""
     info = {"trained": time.strftime("%Y-%m-%d"), "run": run.description, "result": row}

@@ -123,8 +123,9 @@ class RunFolder:
         names = [k for k in (rows[-1] if rows else {}) if k not in ("step", "seconds")]
         if not names:
             return
-        figure, axes = pyplot.subplots(len(names), 1, sharex=True, figsize=(6, 2.2 * len(names)),
-                                       squeeze=False)
+        figure, axes = pyplot.subplots(
+            len(names), 1, sharex=True, figsize=(6, 2.2 * len(names)), squeeze=False
+        )
         for axis, name in zip(axes[:, 0], names, strict=True):
             axis.plot([r["step"] for r in rows if name in r], [r[name] for r in rows if name in r])
             axis.set_ylabel(name)

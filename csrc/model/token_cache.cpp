@@ -1,0 +1,63 @@
+#include "model/token_cache.h"
+
+#include <algorithm>
+
+namespace pqrnn {
+
+TokenCache::TokenCache(std::size_t key_words, std::size_t row_floats)
+    : key_words_(key_words),
+      row_floats_(row_floats),
+      capacity_(std::min(kMostRows, kMostBytes / (row_floats * sizeof(float)))) {}
+
+TokenCache::~TokenCache() {
+  for (std::atomic<Entry*>& slot : slots_) delete slot.load(std::memory_order_relaxed);
+}
+
+std::uint64_t TokenCache::hash(const std::uint64_t* key, std::size_t key_words) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < key_words; ++i) {
+    value = (value ^ key[i]) * 0x9E3779B97F4A7C15u;
+    value ^= value >> 32;
+  }
+  return value;
+}
+
+bool TokenCache::same(const Entry& entry, const std::uint64_t* key) const {
+  return std::equal(key, key + key_words_, entry.key.get());
+}
+
+const float* TokenCache::find(const std::uint64_t* key, std::uint64_t hash) const {
+  for (std::size_t i = 0; i < kProbes; ++i) {
+    const Entry* entry = slots_[(hash + i) % kSlots].load(std::memory_order_acquire);
+    if (!entry) return nullptr;
+    if (same(*entry, key)) return entry->row.data();
+  }
+  return nullptr;
+}
+
+void TokenCache::offer(const std::uint64_t* key, std::uint64_t hash, const float* row) {
+  if (rows_.load(std::memory_order_relaxed) >= capacity_) return;
+  const auto tag = static_cast<std::uint32_t>(hash >> 32);
+  std::atomic<std::uint32_t>& seen = sightings_[hash % kSightings];
+  if (seen.exchange(tag, std::memory_order_relaxed) != tag) return;
+
+  if (rows_.fetch_add(1, std::memory_order_relaxed) < capacity_) {
+    auto entry = std::make_unique<Entry>();
+    entry->key = std::make_unique<std::uint64_t[]>(key_words_);
+    std::copy_n(key, key_words_, entry->key.get());
+    entry->row.resize(row_floats_);
+    std::copy_n(row, row_floats_, entry->row.data());
+    for (std::size_t i = 0; i < kProbes; ++i) {
+      std::atomic<Entry*>& slot = slots_[(hash + i) % kSlots];
+      Entry* there = nullptr;
+      if (slot.compare_exchange_strong(there, entry.get(), std::memory_order_acq_rel)) {
+        entry.release();
+        return;
+      }
+      if (same(*there, key)) break;  // another thread was faster
+    }
+  }
+  rows_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+}  // namespace pqrnn

@@ -1,0 +1,221 @@
+"""Model files: safetensors with the configuration in the metadata. No pickle.
+
+``__metadata__`` holds ``format`` ("pqrnn"), ``format_version`` ("1"), ``config`` (JSON of
+:class:`PQRNNConfig`) and ``info`` (free JSON: accuracy, teacher, command). Tensors are named by
+:meth:`PQRNNConfig.tensor_shapes`, batch norm folded in. Weights are F32, F16, or I8 with one F32
+scale per output row in ``<name>_scale``; biases are F32.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import PQRNNConfig
+
+__all__ = ["Metadata", "load_tensors", "read_metadata", "save_model"]
+
+StorageType = Literal["float32", "float16", "int8"]
+FloatArray = npt.NDArray[np.float32]
+
+FORMAT = "pqrnn"
+FORMAT_VERSION = "1"
+
+_DTYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "I8": np.int8}
+_CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
+
+
+class Metadata(NamedTuple):
+    """What a model file says about itself."""
+
+    config: PQRNNConfig
+    info: Any
+    file_bytes: int
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    config: PQRNNConfig,
+    tensors: Mapping[str, npt.ArrayLike],
+    info: Any = None,
+    dtype: StorageType = "float16",
+) -> None:
+    """Write a model file; on any error, or a crash, the old file (or none) is there.
+
+    Args:
+        path: File to write or replace.
+        config: The model's configuration.
+        tensors: Exactly the tensors of ``config.tensor_shapes()``, convertible to float32.
+        info: Anything JSON can hold; by default an empty object.
+        dtype: How weights are stored; biases stay float32. ``"int8"`` is symmetric, with one
+            scale per output row.
+
+    Raises:
+        ValueError: A tensor is missing, unknown, of a wrong shape, not finite, or too large for
+            float16; or ``dtype`` is unknown.
+        TypeError: ``info`` is not JSON.
+        OSError: The file cannot be written.
+    """
+    if dtype not in _CODES:
+        allowed = ", ".join(repr(name) for name in _CODES)
+        raise ValueError(f"dtype must be one of {allowed}, got {dtype!r}")
+    shapes = config.tensor_shapes()
+    for name in [*shapes, *tensors]:
+        if name not in tensors:
+            raise ValueError(f"tensor {name!r} is missing")
+        if name not in shapes:
+            raise ValueError(f"tensor {name!r} is not part of this configuration")
+    stored: dict[str, npt.NDArray[Any]] = {}
+    for name, shape in shapes.items():
+        value = np.asarray(tensors[name], dtype=np.float32)
+        if value.shape != shape:
+            raise ValueError(f"tensor {name!r} must have shape {shape}, got {value.shape}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"tensor {name!r} holds a value that is not finite")
+        if name.endswith(".bias"):
+            stored[name] = value
+        else:
+            stored.update(_store(name, value, dtype))
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": config.to_json(),
+        "info": json.dumps({} if info is None else info, allow_nan=False),
+    }
+    write_whole(path, _serialise(stored, metadata))
+
+
+def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
+    """The tensors of a model file as float32, by the names of ``PQRNNConfig.tensor_shapes()``.
+
+    Args:
+        path: A model file, or ``"default"`` for the embedded model.
+
+    Raises:
+        ValueError: The file is damaged or not a model.
+        OSError: It cannot be read.
+    """
+    from . import _core as native
+
+    data = read_model(path)
+    native.Model(data)  # the strict reader: everything is checked from here on
+    header, start = _header(data)
+    config = PQRNNConfig.from_json(header["__metadata__"]["config"])
+
+    def tensor(name: str) -> npt.NDArray[Any]:
+        entry = header[name]
+        begin, end = entry["data_offsets"]
+        raw = data[start + begin : start + end]
+        return np.frombuffer(raw, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+
+    tensors: dict[str, FloatArray] = {}
+    for name, shape in config.tensor_shapes().items():
+        value = tensor(name).astype(np.float32)
+        if f"{name}_scale" in header:
+            value *= tensor(f"{name}_scale").reshape(-1, *[1] * (len(shape) - 1))
+        tensors[name] = value
+    return tensors
+
+
+def read_metadata(path: str | os.PathLike[str]) -> Metadata:
+    """Configuration, info and size of a model file, or of ``"default"``, the embedded one.
+
+    Raises:
+        ValueError: The file is damaged or not a model.
+        OSError: It cannot be read.
+    """
+    from . import _core as native
+
+    data = read_model(path)
+    model = native.Model(data)
+    return Metadata(
+        PQRNNConfig.from_json(model.config_json), json.loads(model.info_json), len(data)
+    )
+
+
+def read_model(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a model file; ``"default"`` is the one that comes with the package."""
+    if path != "default":
+        with open(path, "rb") as file:
+            return file.read()
+    # importlib.resources would import tempfile, shutil and more: a third of our import time.
+    from pkgutil import get_data
+
+    try:
+        data = get_data(__package__, "models/default.safetensors")
+    except FileNotFoundError:
+        data = None
+    if data is None:
+        raise FileNotFoundError(
+            "this installation has no default model (pqrnn_native/models/default.safetensors); "
+            "give the path of a model file"
+        )
+    return data
+
+
+def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file under a temporary name beside its own, then rename it."""
+    target = os.fspath(path)
+    temporary = f"{target}.{os.urandom(6).hex()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _store(name: str, value: FloatArray, dtype: StorageType) -> dict[str, npt.NDArray[Any]]:
+    if dtype == "float32":
+        return {name: value}
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16)
+        if not np.isfinite(half).all():
+            largest = float(np.abs(value).max())
+            raise ValueError(
+                f"tensor {name!r} does not fit float16, its largest value is {largest}"
+            )
+        return {name: half}
+    rows = value.reshape(len(value), -1)
+    scale = np.abs(rows).max(axis=1) / np.float32(127)
+    scale[scale == 0] = 1
+    quantised = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
+    return {name: quantised.reshape(value.shape), f"{name}_scale": scale}
+
+
+def _serialise(
+    tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]
+) -> list[bytes | memoryview]:
+    # Wide types first, so that every tensor is aligned to its own size.
+    order = sorted(tensors, key=lambda name: -tensors[name].itemsize)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    at = 0
+    for name in order:
+        value = tensors[name]
+        end = at + value.itemsize * math.prod(value.shape)
+        header[name] = {
+            "dtype": _CODES[value.dtype.name],
+            "shape": list(value.shape),
+            "data_offsets": [at, end],
+        }
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    little = [tensors[name].astype(tensors[name].dtype.newbyteorder("<")) for name in order]
+    return [len(text).to_bytes(8, "little"), text, *[value.tobytes() for value in little]]
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    start = 8 + int.from_bytes(data[:8], "little")
+    return cast("dict[str, Any]", json.loads(data[8:start])), start
