@@ -1,5 +1,5 @@
-// Dense kernels of every instruction set against the reference and against float64, at widths around
-// the register sizes.
+// Dense kernels of every instruction set against the reference and against float64, at widths
+// around the register sizes.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -180,9 +180,8 @@ void test_ternary(const DenseKernels& dense) {
       codes[0] = ~std::uint64_t{0};  // only code 3, which is zero
       const std::vector<std::uint32_t> rows = {1, 2, 3, 5, 8, 9, 11};
       Floats output(12 * width, 77.0f);
-      dense.ternary({codes.data(), words, extra.data(), extras, packed.data(),
-                     extra_weights.data(), bias.data(), width, rows.data(), count,
-                     output.data()});
+      dense.ternary({codes.data(), words, extra.data(), extras, packed.data(), extra_weights.data(),
+                     bias.data(), width, rows.data(), count, output.data()});
       for (std::size_t i = 0; i < count; ++i) {
         for (std::size_t c = 0; c < width; ++c) {
           double exact = bias[c];
@@ -247,9 +246,21 @@ Floats run_qrnn(const DenseKernels& dense, const Layer& layer, const Floats& inp
   const Floats weights = layer.pack(dense.lanes), bias = layer.pack_bias(dense.lanes);
   const std::size_t stride = 2 * layer.state;
   Floats output(height * stride, 0.0f), carry(layer.state, 5.0f);  // ignored: a text starts
-  QrnnArgs args = {input.data(), layer.channels, layer.kernel, layer.gates, weights.data(),
-                   bias.data(), layer.state, backward, rows.data(), rows.size(), 0, 0,
-                   carry.data(), output.data() + (backward ? layer.state : 0), stride};
+  QrnnArgs args = {input.data(),
+                   layer.channels,
+                   layer.kernel,
+                   layer.gates,
+                   weights.data(),
+                   bias.data(),
+                   layer.state,
+                   backward,
+                   rows.data(),
+                   rows.size(),
+                   0,
+                   0,
+                   carry.data(),
+                   output.data() + (backward ? layer.state : 0),
+                   stride};
   const std::size_t count = (rows.size() + parts - 1) / parts;
   for (std::size_t i = 0; i < count; ++i) {
     args.begin = parts * (backward ? count - 1 - i : i);
@@ -285,9 +296,19 @@ Floats run_taps(const DenseKernels& dense, const Layer& layer, const Floats& inp
   }
   const std::size_t stride = 2 * layer.state;
   Floats output(height * stride, 0.0f), carry(layer.state, 5.0f);
-  TapsArgs args = {pointers.data(), offset, layer.kernel, layer.gates, layer.state, backward,
-                   rows.data(), rows.size(), 0, 0, carry.data(),
-                   output.data() + (backward ? layer.state : 0), stride};
+  TapsArgs args = {pointers.data(),
+                   offset,
+                   layer.kernel,
+                   layer.gates,
+                   layer.state,
+                   backward,
+                   rows.data(),
+                   rows.size(),
+                   0,
+                   0,
+                   carry.data(),
+                   output.data() + (backward ? layer.state : 0),
+                   stride};
   const std::size_t half = rows.size() / 2;
   for (int part : {0, 1}) {
     const bool first = (part == 0) != backward;
@@ -301,8 +322,8 @@ Floats run_taps(const DenseKernels& dense, const Layer& layer, const Floats& inp
 void test_layers(const DenseKernels& dense) {
   for (std::size_t gates : {2, 3, 4}) {
     for (std::size_t kernel : {1, 2, 5}) {
-      Layer layer = {32, kernel, gates, 48, random(gates * 48 * kernel * 32, 0.3f),
-                     random(gates * 48)};
+      Layer layer = {
+          32, kernel, gates, 48, random(gates * 48 * kernel * 32, 0.3f), random(gates * 48)};
       const std::size_t gap = std::max<std::size_t>(1, kernel - 1);
       const std::vector<std::uint32_t> rows = row_list(gap);
       const std::size_t height = rows.back() + 1 + gap;

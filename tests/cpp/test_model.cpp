@@ -37,8 +37,8 @@ void test_json_strings() {
     CHECK_EQ(value, expected);
   }
   for (const char* text : {"", "a", "\"", "\"\\", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"",
-                           "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u0000\"", "\"\n\"",
-                           "\"\\x\"", "\"\xFF\"", "\"\xC3\"", "\"a\" b", "'a'"}) {
+                           "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u0000\"", "\"\n\"", "\"\\x\"",
+                           "\"\xFF\"", "\"\xC3\"", "\"a\" b", "'a'"}) {
     JsonReader json(text);
     std::string value;
     CHECK(!(json.read_string(value) && json.end()));
@@ -95,9 +95,10 @@ std::string model_file(std::size_t features, std::size_t bottleneck, std::size_t
                        std::size_t layers, std::size_t outputs) {
   std::string header = R"({"__metadata__":{"format":"pqrnn","format_version":"1","config":"{)";
   const auto number = [](std::size_t value) { return std::to_string(value); };
-  header += R"(\"projection\":{\"feature_size\":)" + number(features) + R"(},\"bottleneck_size\":)" +
-            number(bottleneck) + R"(,\"state_size\":)" + number(state) + R"(,\"num_layers\":)" +
-            number(layers) + R"(,\"output_size\":)" + number(outputs) + R"(}"})";
+  header += R"(\"projection\":{\"feature_size\":)" + number(features) +
+            R"(},\"bottleneck_size\":)" + number(bottleneck) + R"(,\"state_size\":)" +
+            number(state) + R"(,\"num_layers\":)" + number(layers) + R"(,\"output_size\":)" +
+            number(outputs) + R"(}"})";
   std::string body;
   const auto add = [&](const std::string& name, const std::vector<std::size_t>& shape) {
     std::size_t size = 1;
@@ -133,8 +134,12 @@ std::string model_file(std::size_t features, std::size_t bottleneck, std::size_t
   return file + header + body;
 }
 
-const std::string_view kTexts[] = {"turn on the lights", "", "the lights of the city, the lights",
-                                   "\xFF\xFE", "na\xC3\xAFve \xE4\xBD\xA0\xE5\xA5\xBD", "a"};
+const std::string_view kTexts[] = {"turn on the lights",
+                                   "",
+                                   "the lights of the city, the lights",
+                                   "\xFF\xFE",
+                                   "na\xC3\xAFve \xE4\xBD\xA0\xE5\xA5\xBD",
+                                   "a"};
 constexpr std::size_t kCount = sizeof kTexts / sizeof kTexts[0];
 
 std::vector<float> encode(const Model& model, const EncodeOptions& options) {

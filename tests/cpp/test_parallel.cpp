@@ -43,7 +43,8 @@ int main() {
   std::atomic<int> bad{0};
   for (int i = 0; i < 4; ++i) {
     callers.emplace_back([&bad, i] {
-      for (int repeat = 0; repeat < 50; ++repeat) bad += !each_index_once(100, 1 + (i + repeat) % 5);
+      for (int repeat = 0; repeat < 50; ++repeat)
+        bad += !each_index_once(100, 1 + (i + repeat) % 5);
     });
   }
   for (std::thread& caller : callers) caller.join();
@@ -62,8 +63,8 @@ int main() {
 
     // A stop reaches every worker, also in the middle of a body.
     std::atomic<int> polls{0};
-    const Poll poll = {[](void* context) { return ++*static_cast<std::atomic<int>*>(context) == 2; },
-                       &polls};
+    const Poll poll = {
+        [](void* context) { return ++*static_cast<std::atomic<int>*>(context) == 2; }, &polls};
     status = parallel_for(
         1000000, threads,
         [](std::size_t, int, Stop& stop) {

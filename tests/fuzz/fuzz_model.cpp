@@ -1,7 +1,8 @@
 // Fuzz target: bytes as a model file; what loads must also run.
 //
 //   clang++ -std=c++17 -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc -pthread
-//     tests/fuzz/fuzz_model.cpp <build with -DPQRNN_SANITIZE=address,undefined>/libpqrnn.a -o fuzz_model
+//     tests/fuzz/fuzz_model.cpp <build with -DPQRNN_SANITIZE=address,undefined>/libpqrnn.a -o
+//     fuzz_model
 //   ./fuzz_model -max_len=65536 corpus/        with small model files as the corpus
 //
 // Without -fsanitize=fuzzer, define PQRNN_FUZZ_REPLAY: main() then runs the files it is given.
