@@ -99,8 +99,8 @@ void encode(const pqrnn::Model& self, const Texts& texts, FloatArray& out, int t
   if (!watcher.report()) throw py::error_already_set();
 }
 
-// (states [tokens, width], spans [tokens, 2]) of one text; spans count characters of a str, bytes of
-// a bytes.
+// (states [tokens, width], spans [tokens, 2]) of one text; spans count characters of a str, bytes
+// of a bytes.
 py::tuple encode_tokens(const pqrnn::Model& self, py::handle text) {
   const Texts texts(text, "text");
   if (!Texts::is_text(text)) throw py::type_error("text must be str or bytes");

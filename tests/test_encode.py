@@ -142,12 +142,27 @@ def test_long_text_goes_through_in_parts(
     config = CONFIGS["odd-sizes"]
     path, tensors = twin.random_model(config, rng, tmp_path)
     for steps in (255, 256, 257, 513, 1030):
-        text = " ".join(rng.choice(["a", "b", "c", "dd", "e"], steps))
+        text = " ".join(f"w{number}" for number in rng.integers(0, 700, steps))
         features = twin.projection(config).ragged([text], dtype=np.float32)[0]
         assert len(features) == steps
         expected = twin.states(config, tensors, features)
         found = pq.load(path).encode_tokens(text)
         np.testing.assert_allclose(found.vectors, expected, rtol=2e-4, atol=2e-5, err_msg=isa)
+
+
+def test_a_cached_token_has_the_same_bits(
+    isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path, _ = twin.random_model(CONFIGS["ifo-skip-heads"], rng, tmp_path)
+    words = [f"token{i}" for i in range(1500)]  # more than the cache takes
+    texts = [" ".join(rng.choice(words, n % 23)) for n in range(800)]
+    model = pq.load(path)
+    assert model.isa == isa
+    cold = raw(model, texts)
+    np.testing.assert_array_equal(raw(model, texts), cold)
+    np.testing.assert_array_equal(raw(model, texts[::-1], threads=2)[::-1], cold)
+    for row in range(0, 800, 97):
+        np.testing.assert_array_equal(raw(pq.load(path), texts[row]), cold[row])
 
 
 def test_vectors_have_length_one(model: pq.Encoder) -> None:

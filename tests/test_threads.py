@@ -156,7 +156,7 @@ def test_models_travel_to_other_processes(model: pq.Encoder, method: str) -> Non
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import pqrnn_native as pq
-# A job that a shell started in the background inherits SIGINT ignored.
+# A job in the background of a shell starts with SIGINT ignored, and Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 model = pq.load(sys.argv[1])
 texts = ["some words to work on " * 400] * 100_000

@@ -24,5 +24,5 @@ static void add_scaled(float scale, const float* x, float* y, std::size_t count)
 }
 
 static constexpr DenseKernels dense_kernels = {
-    kLanes, ternary,    qrnn,             taps,          linear,
-    dot,    add_scaled, sigmoid_in_place, tanh_in_place, softmax_in_place};
+    kLanes,        ternary,         qrnn, taps, linear, dot, add_scaled, sigmoid_in_place,
+    tanh_in_place, softmax_in_place};

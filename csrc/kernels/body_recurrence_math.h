@@ -77,12 +77,18 @@ static inline Split64 split_exp(double x) {
   const double shifted = fused(x, 1.4426950408889634, round_magic);
   const double n = shifted - round_magic;
   const double r = fused(n, -1.9082149292705877e-10, fused(n, -0.6931471803691238, x));
-  double p = 1.0 / 6227020800.0;
-  constexpr double inverse_factorials[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
-                                           1.0 / 362880,    1.0 / 40320,    1.0 / 5040,
-                                           1.0 / 720,       1.0 / 120,      1.0 / 24,
-                                           1.0 / 6,         0.5};
-  for (double f : inverse_factorials) p = fused(p, r, f);
+  double p = 1.0 / 6227020800;  // 1 / 13!
+  p = fused(p, r, 1.0 / 479001600);
+  p = fused(p, r, 1.0 / 39916800);
+  p = fused(p, r, 1.0 / 3628800);
+  p = fused(p, r, 1.0 / 362880);
+  p = fused(p, r, 1.0 / 40320);
+  p = fused(p, r, 1.0 / 5040);
+  p = fused(p, r, 1.0 / 720);
+  p = fused(p, r, 1.0 / 120);
+  p = fused(p, r, 1.0 / 24);
+  p = fused(p, r, 1.0 / 6);
+  p = fused(p, r, 0.5);
   p = fused(p * r, r, r);
   std::uint64_t bits;
   __builtin_memcpy(&bits, &shifted, 8);

@@ -11,6 +11,7 @@ static void norm_forward_as(const NormArgs& a, std::int64_t begin, std::int64_t 
   A pivot[kPoolBlock], row[kPoolBlock], sum[kPoolBlock], square[kPoolBlock];
   for (std::int64_t task = begin; task < end; ++task) {
     const PoolTask k = pool_task(task, q.count, a.directions, a.width, a.reverse);
+    const std::int64_t ahead = rows_ahead<S>(k.count);
     std::int64_t rows = 0;
     clear(pivot, k.count);
     clear(sum, k.count);
@@ -19,7 +20,7 @@ static void norm_forward_as(const NormArgs& a, std::int64_t begin, std::int64_t 
       const std::int64_t steps = sequence_length(q, n);
       for (std::int64_t t = 0; t < steps; ++t) {
         sum_taps<S, A>(a.gates, q, k, n, t, steps, a.taps, k.direction * a.taps * a.width, a.width,
-                       a.gates.step, row);
+                       ahead * a.gates.step, row);
         if (a.sum.data) {
           emit_row<S, A>(row, at<S>(a.sum, q, n, t), k.direction * a.width + k.first, k.count,
                          a.stream);
@@ -54,6 +55,7 @@ static void norm_backward_as(const NormArgs& a, std::int64_t begin, std::int64_t
   for (std::int64_t task = begin; task < end; ++task) {
     const PoolTask k = pool_task(task, q.count, a.directions, a.width, a.reverse);
     const std::int64_t channel = k.direction * a.width + k.first;
+    const std::int64_t ahead = rows_ahead<S>(k.count);
     const std::int64_t first_tap = k.direction * a.taps * a.width;
     const A* PQRNN_RESTRICT mean = static_cast<const A*>(a.mean) + channel;
     const A* PQRNN_RESTRICT offset = static_cast<const A*>(a.offset) + channel;
@@ -61,8 +63,8 @@ static void norm_backward_as(const NormArgs& a, std::int64_t begin, std::int64_t
     for (std::int64_t n = k.begin; n < k.end; ++n) {
       const std::int64_t steps = sequence_length(q, n);
       for (std::int64_t t = 0; t < steps; ++t) {
-        prefetch_row(at<S>(a.sum, q, n, t + 1) + channel, k.count);
-        prefetch_row(at<S>(a.dy, q, n, t + 1) + channel, k.count);
+        prefetch_row(at<S>(a.sum, q, n, t + ahead) + channel, k.count);
+        prefetch_row(at<S>(a.dy, q, n, t + ahead) + channel, k.count);
         load_row<S>(at<S>(a.sum, q, n, t), channel, k.count, p);
         load_row<S>(at<S>(a.dy, q, n, t), channel, k.count, d);
         for (std::int64_t c = 0; c < k.count; ++c) {

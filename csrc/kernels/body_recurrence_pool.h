@@ -1,15 +1,6 @@
 // QRNN pooling, forward. A task is kGroup sequences times one direction times kPoolBlock channels.
-// Each step loads its gates into scratch rows in L1, so that storage types, taps, normalisation and
-// activation are separate short loops.
-
-template <class A>
-struct PoolScratch {
-  A gate[gate_slots][kPoolBlock];
-  A centred[gate_slots][kPoolBlock];  // pre-activation minus mean; backward only
-  A state[kPoolBlock];
-  A row[kPoolBlock];
-  std::uint32_t keep[kPoolBlock];
-};
+// Each step first sums its taps into scratch rows in L1, so that storage types stay out of the
+// arithmetic; then one loop over the channels does everything else.
 
 struct PoolTask {
   std::int64_t begin, end;    // sequences
@@ -77,74 +68,76 @@ static void spread_taps(const View& view, const Sequences& q, const PoolTask& k,
   }
 }
 
+// What a step reads: pre-activations (raw) or gates, and the coefficients of each slot.
 template <class A>
-struct Coefficients {
-  const A *mean, *scale, *shift;
+struct PoolScratch {
+  A gate[gate_slots][kPoolBlock];
+  std::uint32_t keep[kPoolBlock];  // zeros without zoneout
+  const A *mean[gate_slots], *scale[gate_slots], *shift[gate_slots];
 };
 
 template <class A>
-static Coefficients<A> coefficients(const PoolArgs& a, const PoolTask& k, int slot) {
-  const std::int64_t offset =
-      a.coefficient[slot] + k.direction * a.coefficient_direction + k.first;
-  return {static_cast<const A*>(a.mean) + offset, static_cast<const A*>(a.scale) + offset,
-          static_cast<const A*>(a.shift) + offset};
-}
-
-template <bool is_tanh, class A>
-static void activate(const Coefficients<A>& of_slot, std::int64_t count,
-                     const A* PQRNN_RESTRICT centred, A* PQRNN_RESTRICT gate) {
-  const A* PQRNN_RESTRICT scale = of_slot.scale;
-  const A* PQRNN_RESTRICT shift = of_slot.shift;
-  for (std::int64_t c = 0; c < count; ++c) {
-    const A x = centred[c] * scale[c] + shift[c];
-    gate[c] = is_tanh ? hyperbolic_tangent<A>(x) : sigmoid<A>(x);
+static void set_coefficients(const PoolArgs& a, const PoolTask& k, PoolScratch<A>& s) {
+  for (int slot = 0; slot < gate_slots && a.raw; ++slot) {
+    const std::int64_t offset =
+        a.coefficient[slot] + k.direction * a.coefficient_direction + k.first;
+    s.mean[slot] = static_cast<const A*>(a.mean) + offset;
+    s.scale[slot] = static_cast<const A*>(a.scale) + offset;
+    s.shift[slot] = static_cast<const A*>(a.shift) + offset;
   }
+  for (std::int64_t c = 0; c < k.count && !a.zoneout; ++c) s.keep[c] = 0;
 }
 
-// Where zoneout holds the state, f = 1 and i = 0 make the step an exact identity.
-template <class A>
-static void hold(const std::uint32_t* PQRNN_RESTRICT keep, std::int64_t count, bool has_input,
-                 A* PQRNN_RESTRICT f, A* PQRNN_RESTRICT i) {
-  for (std::int64_t c = 0; c < count; ++c) f[c] = keep[c] ? 1 : f[c];
-  if (!has_input) return;
-  for (std::int64_t c = 0; c < count; ++c) i[c] = keep[c] ? 0 : i[c];
-}
-
-// All gates of one step, activated and with zoneout applied.
 template <class S, class A>
 static void load_step(const PoolArgs& a, const PoolTask& k, std::int64_t n, std::int64_t t,
                       std::int64_t steps, std::int64_t ahead, PoolScratch<A>& s) {
   for (int slot = 0; slot < gate_slots; ++slot) {
     if (!a.gate[slot].data) continue;
-    if (!a.raw) {
-      sum_taps<S, A>(a.gate[slot], a.sequences, k, n, t, steps, 1, 0, 0,
-                     ahead * a.gate[slot].step, s.gate[slot]);
-      continue;
-    }
-    const Coefficients<A> of_slot = coefficients<A>(a, k, slot);
-    A* PQRNN_RESTRICT centred = s.centred[slot];
     sum_taps<S, A>(a.gate[slot], a.sequences, k, n, t, steps, a.taps,
-                   k.direction * a.gate_direction, a.gate_tap, ahead * a.gate[slot].step, centred);
-    for (std::int64_t c = 0; c < k.count; ++c) centred[c] -= of_slot.mean[c];
-    if (slot == gate_z) activate<true, A>(of_slot, k.count, centred, s.gate[slot]);
-    else activate<false, A>(of_slot, k.count, centred, s.gate[slot]);
+                   k.direction * a.gate_direction, a.gate_tap, ahead * a.gate[slot].step,
+                   s.gate[slot]);
   }
-  if (a.zoneout) {
-    zoneout_mask(a.seed, a.zoneout, n, t, k.direction, k.first, k.count, s.keep);
-    hold<A>(s.keep, k.count, a.pooling == Pooling::ifo, s.gate[gate_f], s.gate[gate_i]);
+  if (a.zoneout) zoneout_mask(a.seed, a.zoneout, n, t, k.direction, k.first, k.count, s.keep);
+}
+
+// One slot's coefficients at one channel are applied and the gate activated.
+template <bool raw, int slot, class A>
+static inline A gate_at(const PoolScratch<A>& s, std::int64_t c) {
+  if constexpr (!raw) return s.gate[slot][c];
+  const A x = fused(s.gate[slot][c] - s.mean[slot][c], s.scale[slot][c], s.shift[slot][c]);
+  if constexpr (slot == gate_z) return hyperbolic_tangent<A>(x);
+  return sigmoid<A>(x);
+}
+
+// Where zoneout holds the state, f = 1 and i = 0 make the step an exact identity.
+template <Pooling pooling, bool raw, class A>
+static void pool_step(const PoolScratch<A>& s, std::int64_t count, A* PQRNN_RESTRICT state,
+                      A* PQRNN_RESTRICT h) {
+  for (std::int64_t c = 0; c < count; ++c) {
+    const A z = gate_at<raw, gate_z>(s, c);
+    const A free = gate_at<raw, gate_f>(s, c);
+    const A f = s.keep[c] ? 1 : free;
+    A in = 1 - f;
+    if constexpr (pooling == Pooling::ifo) {
+      const A i = gate_at<raw, gate_i>(s, c);
+      in = s.keep[c] ? 0 : i;
+    }
+    const A cell = f * state[c] + in * z;
+    state[c] = cell;
+    if constexpr (pooling != Pooling::f) h[c] = gate_at<raw, gate_o>(s, c) * cell;
   }
 }
 
 template <class A>
-static void advance_state(const PoolScratch<A>& s, bool has_input, std::int64_t count,
-                          A* PQRNN_RESTRICT state) {
-  const A* PQRNN_RESTRICT z = s.gate[gate_z];
-  const A* PQRNN_RESTRICT f = s.gate[gate_f];
-  const A* PQRNN_RESTRICT i = s.gate[gate_i];
-  if (has_input) {
-    for (std::int64_t c = 0; c < count; ++c) state[c] = f[c] * state[c] + i[c] * z[c];
-  } else {
-    for (std::int64_t c = 0; c < count; ++c) state[c] = f[c] * state[c] + (1 - f[c]) * z[c];
+using PoolStep = void (*)(const PoolScratch<A>&, std::int64_t, A*, A*);
+
+template <class A>
+static PoolStep<A> pool_step_for(const PoolArgs& a) {
+  switch (a.pooling) {
+    case Pooling::f: return a.raw ? pool_step<Pooling::f, true, A> : pool_step<Pooling::f, false, A>;
+    case Pooling::fo:
+      return a.raw ? pool_step<Pooling::fo, true, A> : pool_step<Pooling::fo, false, A>;
+    default: return a.raw ? pool_step<Pooling::ifo, true, A> : pool_step<Pooling::ifo, false, A>;
   }
 }
 
@@ -153,28 +146,30 @@ static void pool_forward_as(const PoolArgs& a, std::int64_t begin, std::int64_t 
   using A = Arithmetic<S>;
   const Sequences& q = a.sequences;
   const std::int64_t all = a.directions * a.width;
+  const PoolStep<A> step = pool_step_for<A>(a);
   PoolScratch<A> s;
+  A state[kPoolBlock], h[kPoolBlock];
   for (std::int64_t task = begin; task < end; ++task) {
     const PoolTask k = pool_task(task, q.count, a.directions, a.width, a.reverse);
     const std::int64_t channel = k.direction * a.width + k.first;
+    const std::int64_t ahead = (k.reverse ? -1 : 1) * rows_ahead<S>(k.count);
+    set_coefficients(a, k, s);
     for (std::int64_t n = k.begin; n < k.end; ++n) {
       const std::int64_t steps = sequence_length(q, n);
-      if (a.h0) load_row<S>(a.h0, n * all + channel, k.count, s.state);
-      else clear(s.state, k.count);
+      if (a.h0) load_row<S>(a.h0, n * all + channel, k.count, state);
+      else clear(state, k.count);
       for (std::int64_t index = 0; index < steps; ++index) {
         const std::int64_t t = k.reverse ? steps - 1 - index : index;
-        load_step<S, A>(a, k, n, t, steps, k.reverse ? -1 : 1, s);
-        advance_state<A>(s, a.pooling == Pooling::ifo, k.count, s.state);
+        load_step<S, A>(a, k, n, t, steps, ahead, s);
+        step(s, k.count, state, h);
         if (a.pooling == Pooling::f) {
-          emit_row<S, A>(s.state, at<S>(a.h, q, n, t), channel, k.count, a.stream);
+          emit_row<S, A>(state, at<S>(a.h, q, n, t), channel, k.count, a.stream);
           continue;
         }
-        const A* PQRNN_RESTRICT o = s.gate[gate_o];
-        for (std::int64_t c = 0; c < k.count; ++c) s.row[c] = o[c] * s.state[c];
-        emit_row<S, A>(s.state, at<S>(a.c, q, n, t), channel, k.count, a.stream);
-        emit_row<S, A>(s.row, at<S>(a.h, q, n, t), channel, k.count, a.stream);
+        emit_row<S, A>(state, at<S>(a.c, q, n, t), channel, k.count, a.stream);
+        emit_row<S, A>(h, at<S>(a.h, q, n, t), channel, k.count, a.stream);
       }
-      store_row<S>(s.state, a.last, n * all + channel, k.count);
+      store_row<S>(state, a.last, n * all + channel, k.count);
       zero_rows<S>(a.h, q, n, channel, k.count);
       zero_rows<S>(a.c, q, n, channel, k.count);
     }

@@ -11,58 +11,80 @@ struct BackwardScratch {
   A gradient[gate_slots][kPoolBlock];
   A sum[gate_slots][kPoolBlock], product[gate_slots][kPoolBlock];
   A now[kPoolBlock], before[kPoolBlock];  // c[t], c[t-1]
-  A gh[kPoolBlock], state[kPoolBlock];    // state: gc
+  A gh[kPoolBlock], gc[kPoolBlock];
 };
 
-template <class A>
-static void step_gradients(const PoolScratch<A>& s, Pooling pooling, std::int64_t count,
-                           BackwardScratch<A>& b) {
-  const A* PQRNN_RESTRICT z = s.gate[gate_z];
-  const A* PQRNN_RESTRICT f = s.gate[gate_f];
-  const A* PQRNN_RESTRICT o = s.gate[gate_o];
-  const A* PQRNN_RESTRICT i = s.gate[gate_i];
-  A* PQRNN_RESTRICT gc = b.state;
-  if (pooling == Pooling::f) {
-    for (std::int64_t c = 0; c < count; ++c) gc[c] += b.gh[c];
-  } else {
-    A* PQRNN_RESTRICT go = b.gradient[gate_o];
-    for (std::int64_t c = 0; c < count; ++c) {
-      gc[c] += b.gh[c] * o[c];
-      go[c] = b.gh[c] * b.now[c];
-    }
+// The gradient of gate `y` goes on to the pre-activation, and into the sums for its coefficients.
+template <bool raw, int slot, class A>
+static inline void put_gradient(const PoolScratch<A>& s, std::int64_t c, A gradient, A y,
+                                BackwardScratch<A>& b) {
+  if constexpr (raw) {
+    gradient *= slot == gate_z ? 1 - y * y : y * (1 - y);
+    b.sum[slot][c] += gradient;
+    b.product[slot][c] += gradient * (s.gate[slot][c] - s.mean[slot][c]);
+    gradient *= s.scale[slot][c];
   }
-  A* PQRNN_RESTRICT gz = b.gradient[gate_z];
-  A* PQRNN_RESTRICT gf = b.gradient[gate_f];
-  A* PQRNN_RESTRICT gi = b.gradient[gate_i];
-  if (pooling == Pooling::ifo) {
-    for (std::int64_t c = 0; c < count; ++c) {
-      gz[c] = gc[c] * i[c];
-      gi[c] = gc[c] * z[c];
-      gf[c] = gc[c] * b.before[c];
-      gc[c] *= f[c];
+  b.gradient[slot][c] = gradient;
+}
+
+template <Pooling pooling, bool raw, class A>
+static void pool_step_backward(const PoolScratch<A>& s, std::int64_t count,
+                               BackwardScratch<A>& PQRNN_RESTRICT b) {
+  for (std::int64_t c = 0; c < count; ++c) {
+    const A z = gate_at<raw, gate_z>(s, c), f = gate_at<raw, gate_f>(s, c);
+    const bool held = s.keep[c] != 0;
+    const A before = b.before[c];
+    A gc = b.gc[c];
+    if constexpr (pooling == Pooling::f) {
+      gc += b.gh[c];
+    } else {
+      const A o = gate_at<raw, gate_o>(s, c);
+      gc += b.gh[c] * o;
+      put_gradient<raw, gate_o>(s, c, b.gh[c] * b.now[c], o, b);
     }
-  } else {
-    for (std::int64_t c = 0; c < count; ++c) {
-      gz[c] = gc[c] * (1 - f[c]);
-      gf[c] = gc[c] * (b.before[c] - z[c]);
-      gc[c] *= f[c];
+    const A live = held ? 0 : gc;  // what reaches the gates
+    if constexpr (pooling == Pooling::ifo) {
+      const A i = gate_at<raw, gate_i>(s, c);
+      put_gradient<raw, gate_z>(s, c, live * i, z, b);
+      put_gradient<raw, gate_i>(s, c, live * z, i, b);
+      put_gradient<raw, gate_f>(s, c, live * before, f, b);
+    } else {
+      put_gradient<raw, gate_z>(s, c, live * (1 - f), z, b);
+      put_gradient<raw, gate_f>(s, c, live * (before - z), f, b);
     }
+    b.gc[c] = held ? gc : gc * f;
   }
 }
 
-// From gradients of gates to those of normalised pre-activations, with their sums for the
-// coefficients, then to those of the pre-activations.
 template <class A>
-static void through_activation(const A* PQRNN_RESTRICT gate, const A* PQRNN_RESTRICT centred,
-                               const A* PQRNN_RESTRICT scale, bool is_tanh, std::int64_t count,
-                               A* PQRNN_RESTRICT gradient, A* PQRNN_RESTRICT sum,
-                               A* PQRNN_RESTRICT product) {
-  for (std::int64_t c = 0; c < count; ++c) {
-    const A slope = is_tanh ? 1 - gate[c] * gate[c] : gate[c] * (1 - gate[c]);
-    const A g = gradient[c] * slope;
-    sum[c] += g;
-    product[c] += g * centred[c];
-    gradient[c] = g * scale[c];
+using PoolStepBackward = void (*)(const PoolScratch<A>&, std::int64_t, BackwardScratch<A>&);
+
+template <class A>
+static PoolStepBackward<A> pool_step_backward_for(const PoolArgs& a) {
+  switch (a.pooling) {
+    case Pooling::f:
+      return a.raw ? pool_step_backward<Pooling::f, true, A>
+                   : pool_step_backward<Pooling::f, false, A>;
+    case Pooling::fo:
+      return a.raw ? pool_step_backward<Pooling::fo, true, A>
+                   : pool_step_backward<Pooling::fo, false, A>;
+    default:
+      return a.raw ? pool_step_backward<Pooling::ifo, true, A>
+                   : pool_step_backward<Pooling::ifo, false, A>;
+  }
+}
+
+// The sums of one group of sequences.
+template <class A>
+static void store_sums(const PoolArgs& a, const PoolTask& k, const BackwardScratch<A>& b) {
+  const std::int64_t channels = a.directions * a.coefficient_direction;
+  A* group = static_cast<A*>(a.sums) + k.begin / kGroup * 2 * channels;
+  for (int slot = 0; slot < gate_slots; ++slot) {
+    if (!a.gate[slot].data) continue;
+    const std::int64_t offset =
+        a.coefficient[slot] + k.direction * a.coefficient_direction + k.first;
+    store_row<A>(b.sum[slot], group, offset, k.count);
+    store_row<A>(b.product[slot], group + channels, offset, k.count);
   }
 }
 
@@ -72,29 +94,32 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
   const Sequences& q = a.sequences;
   const std::int64_t all = a.directions * a.width;
   const View& states = a.pooling == Pooling::f ? a.h : a.c;
+  const PoolStepBackward<A> step = pool_step_backward_for<A>(a);
   PoolScratch<A> s;
   BackwardScratch<A> b;
   for (std::int64_t task = begin; task < end; ++task) {
     const PoolTask k = pool_task(task, q.count, a.directions, a.width, a.reverse);
     const std::int64_t channel = k.direction * a.width + k.first;
+    const std::int64_t next = k.reverse ? 1 : -1;  // walking back in time
+    const std::int64_t ahead = next * rows_ahead<S>(k.count);
+    set_coefficients(a, k, s);
     for (int slot = 0; slot < gate_slots; ++slot) {
       clear(b.sum[slot], k.count);
       clear(b.product[slot], k.count);
     }
     for (std::int64_t n = k.begin; n < k.end; ++n) {
       const std::int64_t steps = sequence_length(q, n);
-      if (a.glast) load_row<S>(a.glast, n * all + channel, k.count, b.state);
-      else clear(b.state, k.count);
+      if (a.glast) load_row<S>(a.glast, n * all + channel, k.count, b.gc);
+      else clear(b.gc, k.count);
       for (std::int64_t index = steps - 1; index >= 0; --index) {
         const std::int64_t t = k.reverse ? steps - 1 - index : index;
-        const std::int64_t next = k.reverse ? 1 : -1;
-        load_step<S, A>(a, k, n, t, steps, next, s);
-        prefetch_row(at<S>(a.gh, q, n, t) + channel + next * a.gh.step, k.count);
+        load_step<S, A>(a, k, n, t, steps, ahead, s);
+        prefetch_row(at<S>(a.gh, q, n, t) + channel + ahead * a.gh.step, k.count);
         load_row<S>(at<S>(a.gh, q, n, t), channel, k.count, b.gh);
         load_row<S>(at<S>(states, q, n, t), channel, k.count, b.now);
         if (index > 0) {
           const S* before = at<S>(states, q, n, t + next);
-          prefetch_row(before + channel + next * states.step, k.count);
+          prefetch_row(before + channel + ahead * states.step, k.count);
           load_row<S>(before, channel, k.count, b.before);
         } else if (a.h0) {
           load_row<S>(a.h0, n * all + channel, k.count, b.before);
@@ -102,30 +127,18 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
           clear(b.before, k.count);
         }
         if (a.gc.data) {
-          load_row<S>(at<S>(a.gc, q, n, t), channel, k.count, s.row);
-          for (std::int64_t c = 0; c < k.count; ++c) b.state[c] += s.row[c];
+          const S* gc = at<S>(a.gc, q, n, t) + channel;
+          for (std::int64_t c = 0; c < k.count; ++c) b.gc[c] += widen(gc[c]);
         }
-        step_gradients<A>(s, a.pooling, k.count, b);
-        if (a.zoneout) {
-          for (std::int64_t c = 0; c < k.count; ++c) {
-            b.gradient[gate_f][c] = s.keep[c] ? 0 : b.gradient[gate_f][c];
-          }
-          for (std::int64_t c = 0; a.pooling == Pooling::ifo && c < k.count; ++c) {
-            b.gradient[gate_i][c] = s.keep[c] ? 0 : b.gradient[gate_i][c];
-          }
-        }
+        step(s, k.count, b);
         for (int slot = 0; slot < gate_slots; ++slot) {
           if (!a.gate[slot].data) continue;
-          if (a.raw) {
-            through_activation<A>(s.gate[slot], s.centred[slot],
-                                  coefficients<A>(a, k, slot).scale, slot == gate_z, k.count,
-                                  b.gradient[slot], b.sum[slot], b.product[slot]);
-          }
           spread_taps<S, A>(a.gate_gradient[slot], q, k, n, t, steps, a.taps,
-                            k.direction * a.gate_direction, a.gate_tap, a.stream, b.gradient[slot]);
+                            k.direction * a.gate_direction, a.gate_tap, a.stream,
+                            b.gradient[slot]);
         }
       }
-      if (a.gh0) store_row<S>(b.state, a.gh0, n * all + channel, k.count);
+      if (a.gh0) store_row<S>(b.gc, a.gh0, n * all + channel, k.count);
       for (int slot = 0; slot < gate_slots; ++slot) {
         for (int j = 0; j < a.taps && a.gate[slot].data; ++j) {
           zero_rows<S>(a.gate_gradient[slot], q, n,
@@ -133,16 +146,7 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
         }
       }
     }
-    if (!a.sums) continue;
-    const std::int64_t channels = a.directions * a.coefficient_direction;
-    A* group = static_cast<A*>(a.sums) + k.begin / kGroup * 2 * channels;
-    for (int slot = 0; slot < gate_slots; ++slot) {
-      if (!a.gate[slot].data) continue;
-      const std::int64_t offset =
-          a.coefficient[slot] + k.direction * a.coefficient_direction + k.first;
-      store_row<A>(b.sum[slot], group, offset, k.count);
-      store_row<A>(b.product[slot], group + channels, offset, k.count);
-    }
+    if (a.sums) store_sums(a, k, b);
   }
   if (a.stream) finish_streams();
 }

@@ -1,8 +1,9 @@
 // The vector of this instruction set: kLanes floats and the dozen operations that the dense
-// kernels need. With plain arrays GCC 12 keeps no tile of sums in registers in the generic build (10 instead
-// of 45 GFLOP/s, 128 rows). For AVX2 and AVX-512 it does, and on a Zen 5 they are equally fast (121
-// and 241 GFLOP/s of 125 and 250), but as our builds fuse no a * b + c on their own, CPUs that lack
-// separate adders would lose half.
+// kernels need. With plain arrays GCC 12 keeps no tile of sums in registers in the generic build
+// (10 instead of 45 GFLOP/s, 128 rows). For AVX2 and AVX-512 it does, and on a Zen 5 they are
+// equally fast (121 and 241 GFLOP/s of 125 and 250), but as our builds fuse no a * b + c on their
+// own, CPUs that lack separate adders would lose half.
+//
 // This header has no include guard on purpose: it belongs to body.h.
 
 #if defined(__AVX512F__)

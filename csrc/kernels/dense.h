@@ -19,7 +19,7 @@ constexpr std::size_t kPadding = 16;
 struct TernaryArgs {
   const std::uint64_t* codes;  // [count, words]: 32 features a word, 1 -> +1, 2 -> -1, 0 and 3 -> 0
   std::size_t words;
-  const float* extras;         // [count, extra_count] values of further input columns
+  const float* extras;  // [count, extra_count] values of further input columns
   std::size_t extra_count;
   const float* weights;        // see ternary_block() for the order
   const float* extra_weights;  // [extra_count, width]
@@ -27,34 +27,34 @@ struct TernaryArgs {
   std::size_t width;           // padded
   const std::uint32_t* rows;   // [count] row list of `output`
   std::size_t count;
-  float* output;               // [.., width]
+  float* output;  // [.., width]
 };
 
 // One direction of one QRNN layer, from the layer's input to its output: the gates over the window,
 // their activations and the scan, without storing any gate. Walks the rows `begin` to `end` of the
 // list, so that a long list can be walked in parts (backward: the last part first).
 struct QrnnArgs {
-  const float* input;       // [.., channels]; the window of row r starts at row r - (kernel - 1),
-                            // backward at row r
-  std::size_t channels;     // padded
-  std::size_t kernel;       // k
-  std::size_t gates;        // 2: z f (output c); 3: z f o; 4: z i f o
-  const float* weights;     // [state / lanes, kernel * channels, gates, lanes]
-  const float* bias;        // [state / lanes, gates, lanes]
-  std::size_t state;        // padded
+  const float* input;    // [.., channels]; the window of row r starts at row r - (kernel - 1),
+                         // backward at row r
+  std::size_t channels;  // padded
+  std::size_t kernel;    // k
+  std::size_t gates;     // 2: z f (output c); 3: z f o; 4: z i f o
+  const float* weights;  // [state / lanes, kernel * channels, gates, lanes]
+  const float* bias;     // [state / lanes, gates, lanes]
+  std::size_t state;     // padded
   bool backward;
   const std::uint32_t* rows;  // [count] row list of input and output; a text starts wherever two
   std::size_t count;          // entries are not neighbours
   std::size_t begin;
   std::size_t end;
-  float* carry;             // [state] c at the end of one part and the beginning of the next
-  float* output;            // first column of this direction
+  float* carry;   // [state] c at the end of one part and the beginning of the next
+  float* output;  // first column of this direction
   std::size_t output_stride;
 };
 
 // The same for the first layer, whose input depends on nothing but the token: the products of each
-// token with all k taps of the window are given, and only summed, activated and scanned here. The tap
-// of the token itself includes the bias.
+// token with all k taps of the window are given, and only summed, activated and scanned here. The
+// tap of the token itself includes the bias.
 struct TapsArgs {
   const float* const* products;  // [count] of each position; from `offset` on a row is
   std::size_t offset;            // [kernel, state / lanes, gates, lanes], taps in the order of text
@@ -73,13 +73,13 @@ struct TapsArgs {
 
 // output[i, :] = bias + input[i, :] W.
 struct LinearArgs {
-  const float* input;      // [count, depth]
-  std::size_t depth;       // padded
-  const float* weights;    // [columns / (2 lanes), depth, 2, lanes]
-  const float* bias;       // [columns]
-  std::size_t columns;     // a multiple of 2 kPadding
+  const float* input;    // [count, depth]
+  std::size_t depth;     // padded
+  const float* weights;  // [columns / (2 lanes), depth, 2, lanes]
+  const float* bias;     // [columns]
+  std::size_t columns;   // a multiple of 2 kPadding
   std::size_t count;
-  float* output;           // [count, columns], rows `output_stride` floats apart
+  float* output;  // [count, columns], rows `output_stride` floats apart
   std::size_t output_stride;
 };
 

@@ -59,8 +59,7 @@ static void reference_taps(const TapsArgs& args) {
           gate[g] += args.products[source][args.offset + (j * args.state + state) * args.gates + g];
         }
       }
-      args.output[args.rows[at] * args.output_stride + state] =
-          reference_step(gate, args.gates, c);
+      args.output[args.rows[at] * args.output_stride + state] = reference_step(gate, args.gates, c);
     }
     args.carry[state] = c;
   }

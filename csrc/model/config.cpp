@@ -38,10 +38,12 @@ const Names<Split>& split_names() {
 }
 
 const Names<Hash>& hash_names() {
-  static const Names<Hash> names = {
-      {"murmur", Hash::murmur},         {"xfixhash8", Hash::xfixhash8},
-      {"xfixhash16", Hash::xfixhash16}, {"xfixhash32", Hash::xfixhash32},
-      {"unicodehash8", Hash::unicodehash8}, {"unicodehash16", Hash::unicodehash16}};
+  static const Names<Hash> names = {{"murmur", Hash::murmur},
+                                    {"xfixhash8", Hash::xfixhash8},
+                                    {"xfixhash16", Hash::xfixhash16},
+                                    {"xfixhash32", Hash::xfixhash32},
+                                    {"unicodehash8", Hash::unicodehash8},
+                                    {"unicodehash16", Hash::unicodehash16}};
   return names;
 }
 

@@ -12,8 +12,8 @@ namespace {
 constexpr const char* kFormat = "pqrnn";
 constexpr const char* kFormatVersion = "1";
 
-// Texts are grouped up to this many bytes, about 200 tokens: enough that weights are read from memory
-// once for many tokens, few enough that the group's states stay in the second-level cache.
+// Texts are grouped up to this many bytes, about 200 tokens: enough that weights are read from
+// memory once for many tokens, few enough that the group's states stay in the second-level cache.
 constexpr std::size_t kGroupBytes = 1024;
 // With several threads, groups may shrink to this for the sake of an even share.
 constexpr std::size_t kSmallestGroupBytes = 128;
@@ -27,9 +27,9 @@ std::vector<std::size_t> make_groups(const std::string_view* texts, std::size_t 
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) total += texts[i].size();
   const std::size_t share = total / (4 * static_cast<std::size_t>(std::max(options.threads, 1)));
-  const std::size_t limit =
-      options.threads > 1 ? std::min(std::max(share, kSmallestGroupBytes), kGroupBytes)
-                          : kGroupBytes;
+  const std::size_t limit = options.threads > 1
+                                ? std::min(std::max(share, kSmallestGroupBytes), kGroupBytes)
+                                : kGroupBytes;
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t size = i - starts.back();
@@ -104,10 +104,10 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
     return Status::error(Code::corrupt_file, "this safetensors file is not a pqrnn model");
   }
   if (*version != kFormatVersion) {
-    return Status::error(Code::corrupt_file,
-                         "model file has format version '" + version->substr(0, 20) +
-                             "', this program reads version " + kFormatVersion +
-                             "; it may need a newer pqrnn-native");
+    return Status::error(Code::corrupt_file, "model file has format version '" +
+                                                 version->substr(0, 20) +
+                                                 "', this program reads version " + kFormatVersion +
+                                                 "; it may need a newer pqrnn-native");
   }
   ModelConfig config;
   PQRNN_TRY(parse_config(*config_json, config));
@@ -118,8 +118,8 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
   std::unique_ptr<Model> loaded(new Model(std::move(config), pqrnn::kernels()));
   loaded->config_json_ = *config_json;
   loaded->info_json_ = info_json ? *info_json : "{}";
-  PQRNN_TRY(load_weights(file, loaded->config_, loaded->projector_, loaded->kernels_,
-                         loaded->weights_));
+  PQRNN_TRY(
+      load_weights(file, loaded->config_, loaded->projector_, loaded->kernels_, loaded->weights_));
   model = std::move(loaded);
   return {};
 }
@@ -155,8 +155,8 @@ Status Model::encode_group(const std::string_view* texts, std::size_t count, boo
   return {};
 }
 
-Status Model::encode(const std::string_view* texts, std::size_t count,
-                     const EncodeOptions& options, float* out) const {
+Status Model::encode(const std::string_view* texts, std::size_t count, const EncodeOptions& options,
+                     float* out) const {
   const std::vector<std::size_t> groups = make_groups(texts, count, options);
   const auto body = [&](std::size_t index, int, Stop& stop) -> Status {
     Lease lease(*this);

@@ -20,8 +20,9 @@ const std::uint64_t* seed_of(const Network& network, const Workspace& work, std:
   return work.projected.seeds.data() + position * network.projector.seed_words();
 }
 
-// Finds work.products of the positions in the range that are cached, and collects the first position
-// of every other distinct token in work.misses; work.miss_of says which one a position waits for.
+// Finds work.products of the positions in the range that are cached, and collects the first
+// position of every other distinct token in work.misses; work.miss_of says which one a position
+// waits for.
 void find_tokens(const Network& network, Workspace& work, Range range) {
   const std::size_t words = network.projector.seed_words();
   const bool distinct = network.projector.extra_count() > 0;  // columns that vary with the place
@@ -168,8 +169,8 @@ bool run_first_layer(const Network& network, Workspace& work, Stop& stop, float*
       args.end = std::min(args.begin + kPartPositions, count);
       const std::size_t reach = config.kernel_size - 1;
       if (parts > 1 || !args.backward) {
-        resolve(network, work, {args.begin - std::min(reach, args.begin),
-                                std::min(args.end + reach, count)});
+        resolve(network, work,
+                {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)});
         if (config.skip && !args.backward) copy_bottleneck(network, work, {args.begin, args.end});
       }
       network.kernels.dense.taps(args);

@@ -8,8 +8,8 @@
 namespace pqrnn {
 namespace {
 
-// Rows that go through one kernel call: their windows and weights stay in the second-level cache, and
-// a stop request is seen soon.
+// Rows that go through one kernel call: their windows and weights stay in the second-level cache,
+// and a stop request is seen soon.
 constexpr std::size_t kPartRows = 256;
 
 std::size_t gap_rows(const ModelConfig& config) {
@@ -76,11 +76,10 @@ void pool_text(const Network& network, const Workspace::Text& text, Workspace& w
   }
   for (std::size_t t = 0; t < text.positions; ++t) {
     for (const PooledPart& part : weights.pooled_parts) {
-      const float* states = part.begin < skip
-                                ? low + t * widths.bottleneck + part.begin
-                                : top + t * widths.layer + (part.begin - skip);
-      dense.add_scaled(work.attention[part.head * text.positions + t], states,
-                       pooled + part.begin, part.count);
+      const float* states = part.begin < skip ? low + t * widths.bottleneck + part.begin
+                                              : top + t * widths.layer + (part.begin - skip);
+      dense.add_scaled(work.attention[part.head * text.positions + t], states, pooled + part.begin,
+                       part.count);
     }
   }
 }
@@ -89,8 +88,9 @@ void pool_text(const Network& network, const Workspace::Text& text, Workspace& w
 
 std::size_t Workspace::bytes() const {
   const std::size_t floats = bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() +
-                       carry.capacity() + attention.capacity() + pooled.capacity() +
-                       outputs.capacity() + token_bottleneck.capacity() + token_rows.capacity();
+                             carry.capacity() + attention.capacity() + pooled.capacity() +
+                             outputs.capacity() + token_bottleneck.capacity() +
+                             token_rows.capacity();
   const std::size_t per_position = sizeof(rows[0]) + sizeof(products[0]) + sizeof(miss_of[0]);
   return floats * sizeof(float) + rows.capacity() * per_position +
          projected.seeds.capacity() * sizeof(projected.seeds[0]) +

@@ -25,30 +25,30 @@ struct Workspace {
     std::size_t positions;  // tags and tokens
   };
 
-  Projected projected;              // of all texts
+  Projected projected;  // of all texts
   std::vector<Text> texts;
   std::vector<std::uint32_t> rows;  // row list of all positions
   std::size_t height = 0;           // rows of the buffers below, gaps included
 
   // Distinct tokens that the cache does not have, see first_layer.cpp.
-  std::vector<const float*> products;     // [positions] row of each position's token
-  std::vector<std::uint32_t> miss_of;     // [positions]
+  std::vector<const float*> products;  // [positions] row of each position's token
+  std::vector<std::uint32_t> miss_of;  // [positions]
   std::vector<std::uint32_t> table;
-  std::vector<std::size_t> misses;        // first position of each
+  std::vector<std::size_t> misses;  // first position of each
   std::vector<std::uint64_t> miss_hashes;
-  std::vector<std::uint64_t> codes;       // [misses, words]
-  std::vector<float> extras;              // [misses, extra_count]
-  std::vector<std::uint32_t> numbers;     // 0, 1, ..
-  FloatBuffer token_bottleneck;           // [misses, widths.bottleneck]
-  FloatBuffer token_rows;                 // [misses, first.row]
+  std::vector<std::uint64_t> codes;    // [misses, words]
+  std::vector<float> extras;           // [misses, extra_count]
+  std::vector<std::uint32_t> numbers;  // 0, 1, ..
+  FloatBuffer token_bottleneck;        // [misses, widths.bottleneck]
+  FloatBuffer token_rows;              // [misses, first.row]
 
-  FloatBuffer bottleneck;  // [height, widths.bottleneck], with skip only
-  FloatBuffer layers[2];   // [height, widths.layer], input and output in turn
+  FloatBuffer bottleneck;      // [height, widths.bottleneck], with skip only
+  FloatBuffer layers[2];       // [height, widths.layer], input and output in turn
   const float* top = nullptr;  // the last layer's output, one of `layers`
-  FloatBuffer carry;       // [widths.state]
-  FloatBuffer attention;   // [A, positions of the longest text]
-  FloatBuffer pooled;      // [texts, widths.pooled]
-  FloatBuffer outputs;     // [texts, head.columns]
+  FloatBuffer carry;           // [widths.state]
+  FloatBuffer attention;       // [A, positions of the longest text]
+  FloatBuffer pooled;          // [texts, widths.pooled]
+  FloatBuffer outputs;         // [texts, head.columns]
 
   std::size_t bytes() const;
 };
@@ -68,7 +68,8 @@ Status append_text(const Network& network, std::string_view text, Workspace& wor
 bool run_layers(const Network& network, Workspace& work, Stop& stop);
 // From work.top to work.outputs: sentence vectors or logits, before normalisation.
 void run_head(const Network& network, Workspace& work);
-// Token-level states of text `index`, [its positions, P] in the column order of the model's definition.
+// Token-level states of text `index`, [its positions, P] in the column order of the model's
+// definition.
 void copy_states(const Network& network, const Workspace& work, std::size_t index, float* out);
 
 }  // namespace pqrnn

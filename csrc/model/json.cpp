@@ -1,5 +1,6 @@
 #include "model/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -254,7 +255,10 @@ bool JsonReader::read_number(double& value) {
   } else if (exponent >= 0) {
     value = magnitude * std::pow(10.0, static_cast<double>(exponent));
   } else {
-    value = magnitude / std::pow(10.0, static_cast<double>(-exponent));
+    // In two steps, as 10^-exponent alone may be beyond what a double holds.
+    const long long step = std::min<long long>(-exponent, 300);
+    value = magnitude / std::pow(10.0, static_cast<double>(step)) /
+            std::pow(10.0, static_cast<double>(-exponent - step));
   }
   if (!std::isfinite(value)) return fail("a number out of range");
   if (number[0] == '-') value = -value;

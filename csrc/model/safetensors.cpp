@@ -87,8 +87,7 @@ Status read_tensor(JsonReader& json, TensorView& tensor, Offsets& offsets) {
     } else if (key == "data_offsets" && !have_offsets) {
       have_offsets = true;
       if (!json.begin_array() || !json.next_item() || !read_size(json, offsets.begin) ||
-          !json.next_item() || !read_size(json, offsets.end) || json.next_item() ||
-          json.failed()) {
+          !json.next_item() || !read_size(json, offsets.end) || json.next_item() || json.failed()) {
         return damaged("tensor " + quoted(tensor.name) + " has bad offsets");
       }
     } else {

@@ -29,7 +29,7 @@ struct SafetensorsFile {
   std::vector<std::pair<std::string, std::string>> metadata;
   std::vector<TensorView> tensors;  // sorted by name
 
-  const TensorView* tensor(std::string_view name) const;     // nullptr when absent
+  const TensorView* tensor(std::string_view name) const;          // nullptr when absent
   const std::string* metadata_value(std::string_view key) const;  // nullptr when absent
 };
 

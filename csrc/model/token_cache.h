@@ -1,5 +1,5 @@
-// What was computed for frequent tokens, exactly as it was computed. The first layer's input depends on
-// nothing but the token, and in running text most tokens are old acquaintances.
+// What was computed for frequent tokens, exactly as it was computed. The first layer's input
+// depends on nothing but the token, and in running text most tokens are old acquaintances.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,8 @@
 
 namespace pqrnn {
 
-// Bounded, lock-free, insert-only: a row stays where it is as long as the cache lives. Once full, it
-// keeps what it has. A token enters when it is seen for the second time.
+// Bounded, lock-free, insert-only: a row stays where it is as long as the cache lives. Once full,
+// it keeps what it has. A token enters when it is seen for the second time.
 class TokenCache {
  public:
   static constexpr std::size_t kMostRows = 1024;

@@ -17,8 +17,8 @@ Status unusable(const std::string& what) {
   return Status::error(Code::corrupt_file, "model file: " + what);
 }
 
-// IEEE half precision, finite values only: the exponent field moves into place, and a multiplication
-// by 2^112 corrects its bias, subnormals included.
+// IEEE half precision, finite values only: the exponent field moves into place, and a
+// multiplication by 2^112 corrects its bias, subnormals included.
 float from_half(std::uint16_t half) {
   const std::uint32_t bits = static_cast<std::uint32_t>(half & 0x7fff) << 13;
   float magnitude;
@@ -216,8 +216,8 @@ Status load_layers(TensorReader& reader, const ModelConfig& config, std::size_t 
   const std::size_t rows = config.gates() * config.state_size;
   std::vector<float> weight, bias;
   for (std::size_t l = 0; l < config.num_layers; ++l) {
-    const std::size_t inputs = l == 0 ? config.bottleneck_size
-                                      : config.directions() * config.state_size;
+    const std::size_t inputs =
+        l == 0 ? config.bottleneck_size : config.directions() * config.state_size;
     if (l > 0) weights.layers.emplace_back();
     for (const bool backward : {false, true}) {
       if (backward && !config.bidirectional) continue;
@@ -320,8 +320,8 @@ Weights::Weights(const ModelConfig& config) : widths(config), first(config, widt
 
 std::size_t Weights::bytes() const {
   std::size_t floats = bottleneck.size() + bottleneck_bias.size() + extras.size() +
-                       first.weights.size() + first.bias.size() + attention.size() + attention_bias.size() + head.weights.size() +
-                       head.bias.size();
+                       first.weights.size() + first.bias.size() + attention.size() +
+                       attention_bias.size() + head.weights.size() + head.bias.size();
   for (const Layer& layer : layers) {
     floats += layer.forward.weights.size() + layer.forward.bias.size() +
               layer.backward.weights.size() + layer.backward.bias.size();

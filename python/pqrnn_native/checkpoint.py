@@ -144,7 +144,7 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
     if path != "default":
         with open(path, "rb") as file:
             return file.read()
-    # importlib.resources would import tempfile, shutil and more: a third of our import time.
+    # importlib.resources would import tempfile, shutil and more: 8 ms instead of 0.6.
     from pkgutil import get_data
 
     try:

@@ -338,7 +338,7 @@ def _parse_object(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("configuration is nested too deeply") from None
     if not isinstance(values, dict):
-        raise ValueError(f"a configuration must be a JSON object, got {text[:60]!r}")  # noqa: TRY004
+        raise ValueError(f"a configuration must be a JSON object, got {text[:60]!r}")
     return values
 
 

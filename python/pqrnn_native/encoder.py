@@ -143,7 +143,9 @@ class Encoder(_Model):
     ) -> FloatArray:
         """Sentence vectors.
 
-        Each text gets the same bits whatever its neighbours, ``batch_size`` and ``threads``.
+        Each text gets the same bits whatever its neighbours, ``batch_size`` and ``threads``. There
+        is no limit to its length; working memory is about ``16 * state_size`` bytes a token (twice
+        the width of a layer's output), given back after long texts.
 
         Args:
             texts: One ``str`` or UTF-8 ``bytes``, or any iterable of them (list, tuple, generator,
@@ -339,7 +341,7 @@ def _default(isa: str) -> Encoder:
     del isa
     model = load("default")
     if not isinstance(model, Encoder):
-        raise RuntimeError("the default model is not an Encoder")  # noqa: TRY004
+        raise RuntimeError("the default model is not an Encoder")
     return model
 
 

@@ -1,0 +1,254 @@
+// From a model file in memory to vectors, without Python: readers, weights, encoder, token cache.
+// Small on purpose, so that it runs under sanitizers and emulators.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "kernels/kernels.h"
+#include "model/encoder.h"
+#include "model/json.h"
+#include "model/safetensors.h"
+#include "model/token_cache.h"
+
+using namespace pqrnn;
+
+namespace {
+
+std::mt19937 rng(2);
+
+void test_json_strings() {
+  const std::pair<const char*, const char*> good[] = {
+      {R"("")", ""},
+      {R"( "a\"b\\c\/d" )", "a\"b\\c/d"},
+      {R"("\b\f\n\r\t")", "\b\f\n\r\t"},
+      {R"("\u00e9\u4f60\ud83d\ude42")", "\xC3\xA9\xE4\xBD\xA0\xF0\x9F\x99\x82"},
+      {"\"\xC3\xA9\"", "\xC3\xA9"},
+  };
+  for (const auto& [text, expected] : good) {
+    JsonReader json(text);
+    std::string value;
+    CHECK(json.read_string(value) && json.end());
+    CHECK_EQ(value, expected);
+  }
+  for (const char* text : {"", "a", "\"", "\"\\", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"",
+                           "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u0000\"", "\"\n\"", "\"\\x\"",
+                           "\"\xFF\"", "\"\xC3\"", "\"a\" b", "'a'"}) {
+    JsonReader json(text);
+    std::string value;
+    CHECK(!(json.read_string(value) && json.end()));
+    CHECK(!json.status().ok());
+  }
+}
+
+void test_json_numbers() {
+  for (const double expected : {0.0, 1.0, -1.0, 0.1, 0.3, 1e-5, 1.5e10, 123456.789, 2.5e-308, 1e308,
+                                4503599627370497.0, 0.30000001192092896}) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.17g", expected);
+    JsonReader json(text);
+    double value = 77.0;
+    CHECK(json.read_number(value) && json.end());
+    CHECK(std::fabs(value - expected) <= 4.5e-16 * std::fabs(expected));
+  }
+  std::int64_t integer = 0;
+  CHECK(JsonReader("9223372036854775807").read_integer(integer) && integer == INT64_MAX);
+  CHECK(JsonReader("-12").read_integer(integer) && integer == -12);
+  for (const char* text : {"9223372036854775808", "1.0", "1e3", "01", "+1", "-", "", "1x", "--1",
+                           "0x10", "Infinity"}) {
+    JsonReader json(text);
+    CHECK(!(json.read_integer(integer) && json.end()));
+  }
+  for (const char* text : {"1e999", "-1e999", ".5", "1.", "1e", "1e+", "NaN", "00", "1,"}) {
+    JsonReader json(text);
+    double value;
+    CHECK(!(json.read_number(value) && json.end()));
+  }
+}
+
+void test_json_structure() {
+  const auto skips = [](std::string_view text) {
+    JsonReader json(text);
+    return json.skip_value() && json.end();
+  };
+  for (const char* text : {"{}", "[]", "[1, [2, {\"a\": null}], true]", "{\"a\": {}, \"b\": []}",
+                           " null ", "false", "-0.5e-3"}) {
+    CHECK(skips(text));
+  }
+  for (const char* text : {"", "{", "[", "{]", "[}", "[1,]", "{\"a\":1,}", "[1 2]", "{\"a\" 1}",
+                           "{1: 2}", "{} {}", "nul", "tru", "[,]", "{,}", "]"}) {
+    CHECK(!skips(text));
+  }
+  CHECK(skips(std::string(JsonReader::kMaxDepth, '[') + std::string(JsonReader::kMaxDepth, ']')));
+  CHECK(!skips(std::string(JsonReader::kMaxDepth + 1, '[') +
+               std::string(JsonReader::kMaxDepth + 1, ']')));
+  CHECK(!skips(std::string(1000000, '[')));
+}
+
+// A file with random weights for a configuration of the given sizes.
+std::string model_file(std::size_t features, std::size_t bottleneck, std::size_t state,
+                       std::size_t layers, std::size_t outputs) {
+  std::string header = R"({"__metadata__":{"format":"pqrnn","format_version":"1","config":"{)";
+  const auto number = [](std::size_t value) { return std::to_string(value); };
+  header += R"(\"projection\":{\"feature_size\":)" + number(features) +
+            R"(},\"bottleneck_size\":)" + number(bottleneck) + R"(,\"state_size\":)" +
+            number(state) + R"(,\"num_layers\":)" + number(layers) + R"(,\"output_size\":)" +
+            number(outputs) + R"(}"})";
+  std::string body;
+  const auto add = [&](const std::string& name, const std::vector<std::size_t>& shape) {
+    std::size_t size = 1;
+    std::string sizes;
+    for (const std::size_t dimension : shape) {
+      size *= dimension;
+      sizes += (sizes.empty() ? "" : ",") + number(dimension);
+    }
+    header += ",\"" + name + R"(":{"dtype":"F32","shape":[)" + sizes + R"(],"data_offsets":[)" +
+              number(body.size()) + "," + number(body.size() + 4 * size) + "]}";
+    std::normal_distribution<float> normal(0.0f, 0.3f);
+    for (std::size_t i = 0; i < size; ++i) {
+      const float value = normal(rng);
+      body.append(reinterpret_cast<const char*>(&value), sizeof value);
+    }
+  };
+  add("bottleneck.weight", {bottleneck, features});
+  add("bottleneck.bias", {bottleneck});
+  for (std::size_t l = 0; l < layers; ++l) {
+    for (const char* direction : {"forward", "backward"}) {
+      const std::string name = "layers." + number(l) + "." + direction;
+      add(name + ".weight", {3 * state, 2, l == 0 ? bottleneck : 2 * state});
+      add(name + ".bias", {3 * state});
+    }
+  }
+  add("attention.weight", {1, 2 * state});
+  add("attention.bias", {1});
+  add("head.weight", {outputs, 2 * state});
+  add("head.bias", {outputs});
+  header += "}";
+  std::string file(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<char>(header.size() >> (8 * i));
+  return file + header + body;
+}
+
+const std::string_view kTexts[] = {"turn on the lights",
+                                   "",
+                                   "the lights of the city, the lights",
+                                   "\xFF\xFE",
+                                   "na\xC3\xAFve \xE4\xBD\xA0\xE5\xA5\xBD",
+                                   "a"};
+constexpr std::size_t kCount = sizeof kTexts / sizeof kTexts[0];
+
+std::vector<float> encode(const Model& model, const EncodeOptions& options) {
+  std::vector<float> out(kCount * model.output_size(), 77.0f);
+  CHECK(model.encode(kTexts, kCount, options, out.data()).ok());
+  return out;
+}
+
+void test_encoder() {
+  const std::string file = model_file(70, 20, 10, 2, 9);
+  std::vector<float> expected;
+  for (const Kernels* const* entry = available_kernels(); *entry; ++entry) {
+    CHECK(select_kernels((*entry)->name));
+    std::unique_ptr<Model> model;
+    const Status status = Model::load(file.data(), file.size(), model);
+    CHECK_EQ(status.message, "");
+    if (!model) return;
+    CHECK_EQ(std::string(model->isa()), (*entry)->name);
+    EncodeOptions options;
+    const std::vector<float> cold = encode(*model, options);
+    for (int repeat = 0; repeat < 3; ++repeat) CHECK(encode(*model, options) == cold);  // cached
+    options.threads = 3;
+    options.batch_size = 1;
+    CHECK(encode(*model, options) == cold);
+    if (expected.empty()) expected = cold;
+    for (std::size_t i = 0; i < kCount; ++i) {
+      double length = 0.0;
+      for (std::size_t j = 0; j < 9; ++j) {
+        length += double(cold[9 * i + j]) * cold[9 * i + j];
+        CHECK(std::fabs(cold[9 * i + j] - expected[9 * i + j]) < 1e-5);
+      }
+      CHECK(std::fabs(length - (kTexts[i].empty() ? 0.0 : 1.0)) < 1e-6);
+    }
+    std::vector<float> states;
+    std::vector<Span> spans;
+    CHECK(model->encode_tokens(kTexts[0], {}, states, spans).ok());
+    CHECK_EQ(spans.size(), std::size_t{4});
+    CHECK_EQ(states.size(), std::size_t{80});
+    CHECK(spans[3].begin == 12 && spans[3].end == 18);
+  }
+  select_kernels(available_kernels()[0]->name);
+}
+
+void test_damage() {
+  const std::string file = model_file(33, 3, 2, 1, 4);
+  std::size_t loaded = 0;
+  for (int trial = 0; trial < 3000; ++trial) {
+    std::string bad = file;
+    if (trial % 10 == 0) bad.resize(rng() % bad.size());
+    for (unsigned change = rng() % 3 + 1; change > 0 && !bad.empty(); --change) {
+      // Mostly in the header.
+      const std::size_t limit = rng() % 4 ? std::min<std::size_t>(bad.size(), 1100) : bad.size();
+      bad[rng() % limit] = static_cast<char>(rng() % 2 ? rng() : "0123456789{}[]\":,-"[rng() % 18]);
+    }
+    // A buffer of exactly this size at an odd address: the sanitizer sees any step beside it.
+    std::vector<char> exact(bad.size() + 1);
+    if (!bad.empty()) std::memcpy(exact.data() + 1, bad.data(), bad.size());
+    std::unique_ptr<Model> model;
+    const Status status = Model::load(exact.data() + 1, bad.size(), model);
+    CHECK(status.ok() == (model != nullptr));
+    CHECK(status.ok() == status.message.empty());
+    if (!model) continue;
+    ++loaded;
+    std::vector<float> out(kCount * model->output_size());
+    CHECK(model->encode(kTexts, kCount, {}, out.data()).ok());
+  }
+  CHECK(loaded > 20);
+}
+
+void test_token_cache() {
+  TokenCache cache(2, 3);
+  const auto key_of = [](std::uint64_t i, std::uint64_t (&key)[2]) {
+    key[0] = i * 0x123456789ABCDEFu;
+    key[1] = i;
+    return TokenCache::hash(key, 2);
+  };
+  std::uint64_t key[2];
+  std::size_t kept = 0;
+  for (std::uint64_t i = 1; i < 3 * TokenCache::kMostRows; ++i) {
+    const std::uint64_t hash = key_of(i, key);
+    const float row[3] = {float(i), float(i) + 0.25f, -float(i)};
+    CHECK(cache.find(key, hash) == nullptr);
+    cache.offer(key, hash, row);
+    CHECK(cache.find(key, hash) == nullptr);  // seen once
+    cache.offer(key, hash, row);
+    cache.offer(key, hash, row);  // a third time changes nothing
+    kept += cache.find(key, hash) != nullptr;
+  }
+  CHECK(kept <= TokenCache::kMostRows && kept > TokenCache::kMostRows * 9 / 10);
+  for (std::uint64_t i = 0; i < 3 * TokenCache::kMostRows; ++i) {
+    const float* row = cache.find(key, key_of(i, key));
+    if (row) CHECK(row[0] == float(i) && row[1] == float(i) + 0.25f && row[2] == -float(i));
+  }
+  TokenCache tiny(1, TokenCache::kMostBytes);  // a row that is larger than the whole budget
+  const std::uint64_t one = 1;
+  const float none = 0.0f;
+  tiny.offer(&one, 9, &none);
+  tiny.offer(&one, 9, &none);
+  CHECK(tiny.find(&one, 9) == nullptr);
+}
+
+}  // namespace
+
+int main() {
+  test_json_strings();
+  test_json_numbers();
+  test_json_structure();
+  test_token_cache();
+  test_encoder();
+  test_damage();
+  return check::report();
+}
