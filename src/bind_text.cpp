@@ -168,7 +168,7 @@ py::list spans(const Operator& self, py::handle text) {
   const std::string_view view = views.views()[0];
   std::vector<pqrnn::Span> out;
   self.projector.spans(view, out);
-  pqrnn::to_char_spans(view, out.data(), out.size());
+  if (PyUnicode_Check(text.ptr())) pqrnn::to_char_spans(view, out.data(), out.size());
   py::list list;
   for (const pqrnn::Span span : out) list.append(py::make_tuple(span.begin, span.end));
   return list;

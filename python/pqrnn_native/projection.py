@@ -355,10 +355,9 @@ class Projection:
         return self._core.words(text, _check_seed(seed))
 
     def spans(self, text: Text) -> list[tuple[int, int]]:
-        """Start and end of each token as character offsets into ``text``.
+        """Start and end of each token: ``text[start:end]``, characters of str, bytes of bytes.
 
-        Offsets of bytes count in ``text.decode("utf-8", "replace")``. A token of a normalised text
-        covers all that it stands for.
+        A token of a normalised text covers all that it stands for.
 
         Raises:
             TypeError: ``text`` is neither str nor bytes.
