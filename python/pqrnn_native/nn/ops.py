@@ -335,6 +335,13 @@ forget_mult_backward.register_autograd(
 # --- Poolings -------------------------------------------------------------------------------------
 
 
+def _check_kind(pooling: str, direction: str) -> None:
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling must be one of 'f', 'fo', 'ifo', got {pooling!r}")
+    if direction not in ("forward", "backward", "both"):
+        raise ValueError(f"direction must be 'forward', 'backward' or 'both', got {direction!r}")
+
+
 def _shape(
     sequences: _Sequences,
     width: int,
@@ -346,10 +353,7 @@ def _shape(
     zoneout: float = 0.0,
     seed: Tensor | None = None,
 ) -> Any:
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling must be one of 'f', 'fo', 'ifo', got {pooling!r}")
-    if direction not in ("forward", "backward", "both"):
-        raise ValueError(f"direction must be 'forward', 'backward' or 'both', got {direction!r}")
+    _check_kind(pooling, direction)
     if not 0.0 <= zoneout < 1.0:
         raise ValueError(f"zoneout must be in [0, 1), got {zoneout!r}")
     if zoneout and seed is None:
@@ -550,6 +554,7 @@ def _directions(direction: str) -> int:
 
 def _packed_width(gates: Tensor, hidden: int, taps: int, pooling: str, direction: str) -> int:
     """Channels of normalised pre-activations, D * G * H."""
+    _check_kind(pooling, direction)
     if hidden < 1 or taps < 1:
         raise ValueError(f"hidden and taps must be at least 1, got {hidden} and {taps}")
     channels = _directions(direction) * _GATES[pooling] * hidden
