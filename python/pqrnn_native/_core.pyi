@@ -1,5 +1,6 @@
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,142 @@ def split_words(text: bytes) -> list[tuple[int, int]]: ...
 def to_char_spans(text: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]: ...
 
 # Recurrence on raw addresses (src/bind_ops.cpp)
+# A view is (address, stride of a sequence, stride of a step) in elements, address 0 when absent;
+# sequences are (count, steps, rows, address of offsets, address of lengths).
+
+_View: TypeAlias = tuple[int, int, int]
+_Sequences: TypeAlias = tuple[int, int, int, int, int]
+_Gates: TypeAlias = tuple[_View, ...]  # four: z, f, o, i
+
+SEQUENCE_GROUP: int
+
+class Block(metaclass=_Bound):
+    def __init__(self, bytes: int) -> None: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+        def __release_buffer__(self, buffer: memoryview, /) -> None: ...
+
+def drop_free_blocks() -> None: ...
+def free_block_bytes() -> int: ...
+
+class PoolShape(metaclass=_Bound):
+    def __init__(
+        self,
+        sequences: _Sequences,
+        width: int,
+        direction: str,
+        pooling: int,
+        taps: int,
+        element: int,
+        zoneout: int,
+        seed: int,
+        threads: int,
+    ) -> None: ...
+
+def scan_forward(
+    sequences: _Sequences,
+    width: int,
+    element: int,
+    reverse: bool,
+    threads: int,
+    f: _View,
+    x: _View,
+    h0: int,
+    h: _View,
+) -> None: ...
+def scan_backward(
+    sequences: _Sequences,
+    width: int,
+    element: int,
+    reverse: bool,
+    threads: int,
+    gh: _View,
+    f: _View,
+    h: _View,
+    h0: int,
+    gf: _View,
+    gx: _View,
+    gh0: int,
+) -> None: ...
+def pool_forward(
+    shape: PoolShape,
+    gates: _Gates,
+    h0: int,
+    h: _View,
+    c: _View,
+    last: int,
+) -> None: ...
+def pool_backward(
+    shape: PoolShape,
+    gates: _Gates,
+    gh: _View,
+    gc: _View,
+    glast: int,
+    h0: int,
+    states: _View,
+    gradients: _Gates,
+    gh0: int,
+) -> None: ...
+def gate_pool_forward(
+    shape: PoolShape,
+    gates: _View,
+    coefficients: int,
+    h0: int,
+    h: _View,
+    c: _View,
+    last: int,
+) -> None: ...
+def gate_pool_backward(
+    shape: PoolShape,
+    gates: _View,
+    coefficients: int,
+    gh: _View,
+    gc: _View,
+    glast: int,
+    h0: int,
+    states: _View,
+    gradient: _View,
+    gh0: int,
+    sums: int,
+) -> None: ...
+def gate_moments(
+    shape: PoolShape,
+    gates_width: int,
+    gates: _View,
+    sum: _View,
+    moments: int,
+) -> None: ...
+def gate_norm_backward(
+    shape: PoolShape,
+    gates_width: int,
+    sum: _View,
+    dy: _View,
+    coefficients: int,
+    gradient: _View,
+) -> None: ...
+def attend_forward(
+    sequences: _Sequences,
+    width: int,
+    heads: int,
+    element: int,
+    threads: int,
+    states: _View,
+    logits: _View,
+    weights: _View,
+    pooled: int,
+) -> None: ...
+def attend_backward(
+    sequences: _Sequences,
+    width: int,
+    heads: int,
+    element: int,
+    threads: int,
+    gpooled: int,
+    states: _View,
+    weights: _View,
+    gstates: _View,
+    glogits: _View,
+) -> None: ...
 
 # Inference (src/bind_model.cpp)
 

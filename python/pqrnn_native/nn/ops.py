@@ -4,8 +4,8 @@ torch is not linked: an operator's body allocates its outputs, hands addresses a
 ``_core`` (which releases the GIL) and returns. Backward passes are operators too, so that
 ``torch.compile`` can trace them.
 
-Layouts. ``[batch, time, width]`` tensors may have any strides as long as channels are neighbours, so
-a transposed time-major tensor is as good as a batch-major one. With ``offsets`` (int64 [n + 1])
+Layouts. ``[batch, time, width]`` tensors may have any strides as long as channels are neighbours,
+so a transposed time-major tensor is as good as a batch-major one. With ``offsets`` (int64 [n + 1])
 tensors are ragged ``[rows, width]`` and sequence ``s`` is the rows ``offsets[s]:offsets[s + 1]``.
 """
 
@@ -155,7 +155,7 @@ def _real(dtype: torch.dtype) -> torch.dtype:
 
 
 def _threads(rows: Tensor) -> int:
-    """As torch has it, but waking a thread for less than 64 Ki elements costs more than it gains."""
+    """As torch has it; one for less than 64 Ki elements, where waking a thread does not pay."""
     return torch.get_num_threads() if rows.numel() >= 1 << 16 else 1
 
 
@@ -543,7 +543,7 @@ qrnn_pool_backward.register_autograd(_refuse_second_gradients, setup_context=_sa
 
 # --- Pooling of packed pre-activations ------------------------------------------------------------
 #
-# gates [.., D * k * G * H]: for direction d, tap j and gate g the H channels at ((d*k + j)*G + g)*H.
+# gates [.., D * k * G * H]: direction d, tap j, gate g have the H channels at ((d*k + j)*G + g)*H.
 # The pre-activation of step t is the sum over taps of rows t-k+1..t (forward) or t..t+k-1
 # (backward), which turns a convolution into one matrix product over the tokens as they lie.
 
@@ -1000,9 +1000,7 @@ def _norm_gate_pool_gradients(
     return gradient, g_weight, sums[0].clone(), None if h0 is None else gh0, *(None,) * 9
 
 
-norm_gate_pool.register_autograd(
-    _norm_gate_pool_gradients, setup_context=_save_norm_gate_pool
-)
+norm_gate_pool.register_autograd(_norm_gate_pool_gradients, setup_context=_save_norm_gate_pool)
 norm_gate_pool_backward.register_autograd(_refuse_second_gradients, setup_context=_save_nothing)
 
 
@@ -1097,7 +1095,7 @@ def _(
 
 def _save_attend(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     states, _, offsets, lengths = inputs
-    pooled, weights = output
+    _, weights = output
     ctx.mark_non_differentiable(weights)
     ctx.save_for_backward(states, weights, offsets, lengths)
 

@@ -22,7 +22,7 @@ def gate_count(pooling: str) -> int:
 
 def glorot_(weight: Tensor) -> None:
     """Glorot uniform for [directions, taps, gates * hidden, inputs], gate by gate alike."""
-    directions, taps, rows, inputs = weight.shape
+    _, taps, rows, inputs = weight.shape
     bound = (6 / (taps * inputs + rows)) ** 0.5
     nn.init.uniform_(weight, -bound, bound)
 
@@ -169,9 +169,7 @@ class QRNN(nn.Module):
             return output.squeeze(0 if self.batch_first else 1), last.squeeze(1)
         if self.batch_first:
             return self._layers(input, hx, None, functional.as_lengths(lengths))
-        output, last = self._layers(
-            input.transpose(0, 1), hx, None, functional.as_lengths(lengths)
-        )
+        output, last = self._layers(input.transpose(0, 1), hx, None, functional.as_lengths(lengths))
         return output.transpose(0, 1), last
 
     def _forward_packed(
