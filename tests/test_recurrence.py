@@ -11,9 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the operators are torch operators")
 
-from pqrnn_native import _core  # noqa: E402
-from pqrnn_native.nn import functional, ops  # noqa: E402
-from pqrnn_native.reference import recurrence as twin  # noqa: E402
+from pqrnn_native import _core
+from pqrnn_native.nn import functional, ops
+from pqrnn_native.reference import recurrence as twin
 
 Array = npt.NDArray[Any]
 
