@@ -10,11 +10,12 @@
 
 namespace pqrnn {
 
-constexpr std::size_t kBlockUnit = std::size_t{2} << 20;         // alignment, a huge page
-constexpr std::size_t kMaxCachedBytes = std::size_t{256} << 20;  // free blocks kept, oldest go first
+constexpr std::size_t kBlockUnit = std::size_t{2} << 20;  // alignment, a huge page
+constexpr std::size_t kMaxCachedBytes = std::size_t{256}
+                                        << 20;  // free blocks kept, oldest go first
 
-// Memory of at least `bytes`, aligned to kBlockUnit, with unspecified content; nullptr when there is
-// none. Any thread may call any of these.
+// Memory of at least `bytes`, aligned to kBlockUnit, with unspecified content; nullptr when there
+// is none. Any thread may call any of these.
 void* take_block(std::size_t bytes);
 
 // Gives back what take_block(bytes) returned.

@@ -1,5 +1,5 @@
-// Errors as values: the C++ core throws nothing of its own, so that the C API and the kernels can be
-// used where exceptions are off. Bindings turn a Status into a Python exception.
+// Errors as values: the C++ core throws nothing of its own, so that the C API and the kernels can
+// be used where exceptions are off. Bindings turn a Status into a Python exception.
 #pragma once
 
 #include <string>
@@ -28,8 +28,8 @@ struct Status {
 }  // namespace pqrnn
 
 // Hands an error of `expression` on to the caller.
-#define PQRNN_TRY(expression)                       \
-  do {                                              \
-    ::pqrnn::Status pqrnn_status_ = (expression);   \
-    if (!pqrnn_status_.ok()) return pqrnn_status_;  \
+#define PQRNN_TRY(expression)                      \
+  do {                                             \
+    ::pqrnn::Status pqrnn_status_ = (expression);  \
+    if (!pqrnn_status_.ok()) return pqrnn_status_; \
   } while (0)

@@ -49,9 +49,9 @@ Status check_lengths(const pqrnn::Sequences& q, std::int64_t rows) {
                              std::to_string(n) + "] = " + std::to_string(q.offsets[n]));
   }
   if (q.offsets[q.count] == rows) return {};
-  return Status::error(Code::invalid_argument,
-                       "offsets must end at the number of rows " + std::to_string(rows) +
-                           ", got " + std::to_string(q.offsets[q.count]));
+  return Status::error(Code::invalid_argument, "offsets must end at the number of rows " +
+                                                   std::to_string(rows) + ", got " +
+                                                   std::to_string(q.offsets[q.count]));
 }
 
 pqrnn::Sequences sequences(const SequencesTuple& s) {
@@ -69,8 +69,7 @@ void run(void (*kernel)(const Args&, std::int64_t, std::int64_t), const Args& ar
   if (threads <= 1 || tasks <= 1) return kernel(args, 0, tasks);
   const std::int64_t chunks = std::min<std::int64_t>(tasks, 8 * std::int64_t{threads});
   const Status status = pqrnn::parallel_for(
-      static_cast<std::size_t>(chunks), threads,
-      [&](std::size_t index, int, pqrnn::Stop&) {
+      static_cast<std::size_t>(chunks), threads, [&](std::size_t index, int, pqrnn::Stop&) {
         const std::int64_t chunk = static_cast<std::int64_t>(index);
         kernel(args, tasks * chunk / chunks, tasks * (chunk + 1) / chunks);
         return Status{};
@@ -250,10 +249,10 @@ void gate_pool_forward(const PoolShape& shape, const ViewTuple& gates, std::uint
   run_pool_forward(a, shape, h0, h, c, last);
 }
 
-void gate_pool_backward(const PoolShape& shape, const ViewTuple& gates,
-                        std::uintptr_t coefficients, const ViewTuple& gh, const ViewTuple& gc,
-                        std::uintptr_t glast, std::uintptr_t h0, const ViewTuple& states,
-                        const ViewTuple& gradient, std::uintptr_t gh0, std::uintptr_t sums) {
+void gate_pool_backward(const PoolShape& shape, const ViewTuple& gates, std::uintptr_t coefficients,
+                        const ViewTuple& gh, const ViewTuple& gc, std::uintptr_t glast,
+                        std::uintptr_t h0, const ViewTuple& states, const ViewTuple& gradient,
+                        std::uintptr_t gh0, std::uintptr_t sums) {
   pqrnn::PoolArgs a = shape.args();
   set_packed_gates(a, gates, a.gate);
   set_packed_gates(a, gradient, a.gate_gradient);
@@ -291,8 +290,8 @@ void gate_norm_backward(const PoolShape& shape, std::int64_t gates_width, const 
                         const ViewTuple& dy, std::uintptr_t coefficients,
                         const ViewTuple& gradient) {
   pqrnn::NormArgs a = norm_args(shape, gates_width);
-  const std::size_t row = static_cast<std::size_t>(a.directions * a.width) *
-                          (a.element == pqrnn::Element::f64 ? 8 : 4);
+  const std::size_t row =
+      static_cast<std::size_t>(a.directions * a.width) * (a.element == pqrnn::Element::f64 ? 8 : 4);
   a.sum = view(sum);
   a.dy = view(dy);
   a.mean = pointer<char>(coefficients);
@@ -321,8 +320,7 @@ void attend_forward(const SequencesTuple& q, std::int64_t width, std::int64_t he
 
 void attend_backward(const SequencesTuple& q, std::int64_t width, std::int64_t heads, int element,
                      int threads, std::uintptr_t gpooled, const ViewTuple& states,
-                     const ViewTuple& weights, const ViewTuple& gstates,
-                     const ViewTuple& glogits) {
+                     const ViewTuple& weights, const ViewTuple& gstates, const ViewTuple& glogits) {
   pqrnn::AttendArgs a = {};
   a.sequences = sequences(q);
   a.width = width;
@@ -374,9 +372,9 @@ void bind_ops(py::module_& m) {
   m.def("scan_forward", &scan_forward, py::arg("sequences"), py::arg("width"), py::arg("element"),
         py::arg("reverse"), py::arg("threads"), py::arg("f"), py::arg("x"), py::arg("h0"),
         py::arg("h"));
-  m.def("scan_backward", &scan_backward, py::arg("sequences"), py::arg("width"),
-        py::arg("element"), py::arg("reverse"), py::arg("threads"), py::arg("gh"), py::arg("f"),
-        py::arg("h"), py::arg("h0"), py::arg("gf"), py::arg("gx"), py::arg("gh0"));
+  m.def("scan_backward", &scan_backward, py::arg("sequences"), py::arg("width"), py::arg("element"),
+        py::arg("reverse"), py::arg("threads"), py::arg("gh"), py::arg("f"), py::arg("h"),
+        py::arg("h0"), py::arg("gf"), py::arg("gx"), py::arg("gh0"));
   m.def("pool_forward", &pool_forward, py::arg("shape"), py::arg("gates"), py::arg("h0"),
         py::arg("h"), py::arg("c"), py::arg("last"));
   m.def("pool_backward", &pool_backward, py::arg("shape"), py::arg("gates"), py::arg("gh"),
@@ -391,9 +389,9 @@ void bind_ops(py::module_& m) {
         py::arg("sum"), py::arg("moments"));
   m.def("gate_norm_backward", &gate_norm_backward, py::arg("shape"), py::arg("gates_width"),
         py::arg("sum"), py::arg("dy"), py::arg("coefficients"), py::arg("gradient"));
-  m.def("attend_forward", &attend_forward, py::arg("sequences"), py::arg("width"),
-        py::arg("heads"), py::arg("element"), py::arg("threads"), py::arg("states"),
-        py::arg("logits"), py::arg("weights"), py::arg("pooled"));
+  m.def("attend_forward", &attend_forward, py::arg("sequences"), py::arg("width"), py::arg("heads"),
+        py::arg("element"), py::arg("threads"), py::arg("states"), py::arg("logits"),
+        py::arg("weights"), py::arg("pooled"));
   m.def("attend_backward", &attend_backward, py::arg("sequences"), py::arg("width"),
         py::arg("heads"), py::arg("element"), py::arg("threads"), py::arg("gpooled"),
         py::arg("states"), py::arg("weights"), py::arg("gstates"), py::arg("glogits"));

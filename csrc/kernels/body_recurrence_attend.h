@@ -88,8 +88,7 @@ static void attend_backward_as(const AttendArgs& a, std::int64_t begin, std::int
       }
       A mean = 0;
       for (std::int64_t t = 0; t < steps; ++t) {
-        mean += widen(at<S>(a.out_weights, q, n, t)[head]) *
-                widen(at<S>(a.glogits, q, n, t)[head]);
+        mean += widen(at<S>(a.out_weights, q, n, t)[head]) * widen(at<S>(a.glogits, q, n, t)[head]);
       }
       for (std::int64_t t = 0; t < steps; ++t) {
         S& g = at<S>(a.glogits, q, n, t)[head];

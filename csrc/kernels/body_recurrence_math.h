@@ -53,7 +53,8 @@ struct Split64 {
 };
 
 static inline Split32 split_exp(float x) {
-  constexpr float round_magic = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
+  constexpr float round_magic =
+      12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
   const float shifted = fused(x, 1.44269504f, round_magic);
   const float n = shifted - round_magic;
   const float r = fused(n, 2.12194440e-4f, fused(n, -0.693359375f, x));
@@ -121,9 +122,9 @@ static inline A hyperbolic_tangent(A x) {
 
 // keep[j] = 1 where zoneout holds the previous state of channel `first + j`, j < count; first and
 // the capacity of keep are multiples of 64.
-// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) with key = seed, counter = (word, step, sequence,
-// direction): channel c takes output (c / 16) % 4 of word 16 * (c / 64) + c % 16, so that 16
-// counters run side by side and each output fills 16 neighbouring channels.
+// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) with key = seed, counter = (word, step,
+// sequence, direction): channel c takes output (c / 16) % 4 of word 16 * (c / 64) + c % 16, so that
+// 16 counters run side by side and each output fills 16 neighbouring channels.
 static void zoneout_mask(std::uint64_t seed, std::uint32_t threshold, std::int64_t sequence,
                          std::int64_t step, std::int64_t direction, std::int64_t first,
                          std::int64_t count, std::uint32_t* keep) {
@@ -135,7 +136,8 @@ static void zoneout_mask(std::uint64_t seed, std::uint32_t threshold, std::int64
       x2[j] = static_cast<std::uint32_t>(sequence);
       x3[j] = static_cast<std::uint32_t>(direction);
     }
-    std::uint32_t k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
+    std::uint32_t k0 = static_cast<std::uint32_t>(seed),
+                  k1 = static_cast<std::uint32_t>(seed >> 32);
     for (int round = 0; round < 10; ++round) {
       for (int j = 0; j < 16; ++j) {
         const std::uint64_t a = std::uint64_t{0xD2511F53u} * x0[j];

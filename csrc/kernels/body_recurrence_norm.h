@@ -70,8 +70,7 @@ static void norm_backward_as(const NormArgs& a, std::int64_t begin, std::int64_t
         for (std::int64_t c = 0; c < k.count; ++c) {
           d[c] += offset[c] + (p[c] - mean[c]) * slope[c];
         }
-        spread_taps<S, A>(a.gradient, q, k, n, t, steps, a.taps, first_tap, a.width,
-                          a.stream, d);
+        spread_taps<S, A>(a.gradient, q, k, n, t, steps, a.taps, first_tap, a.width, a.stream, d);
       }
       for (int j = 0; j < a.taps; ++j) {
         zero_rows<S>(a.gradient, q, n, first_tap + j * a.width + k.first, k.count);

@@ -3,7 +3,7 @@
 // arithmetic; then one loop over the channels does everything else.
 
 struct PoolTask {
-  std::int64_t begin, end;    // sequences
+  std::int64_t begin, end;  // sequences
   std::int64_t direction;
   std::int64_t first, count;  // channels
   bool reverse;
@@ -134,7 +134,8 @@ using PoolStep = void (*)(const PoolScratch<A>&, std::int64_t, A*, A*);
 template <class A>
 static PoolStep<A> pool_step_for(const PoolArgs& a) {
   switch (a.pooling) {
-    case Pooling::f: return a.raw ? pool_step<Pooling::f, true, A> : pool_step<Pooling::f, false, A>;
+    case Pooling::f:
+      return a.raw ? pool_step<Pooling::f, true, A> : pool_step<Pooling::f, false, A>;
     case Pooling::fo:
       return a.raw ? pool_step<Pooling::fo, true, A> : pool_step<Pooling::fo, false, A>;
     default: return a.raw ? pool_step<Pooling::ifo, true, A> : pool_step<Pooling::ifo, false, A>;
@@ -156,8 +157,10 @@ static void pool_forward_as(const PoolArgs& a, std::int64_t begin, std::int64_t 
     set_coefficients(a, k, s);
     for (std::int64_t n = k.begin; n < k.end; ++n) {
       const std::int64_t steps = sequence_length(q, n);
-      if (a.h0) load_row<S>(a.h0, n * all + channel, k.count, state);
-      else clear(state, k.count);
+      if (a.h0)
+        load_row<S>(a.h0, n * all + channel, k.count, state);
+      else
+        clear(state, k.count);
       for (std::int64_t index = 0; index < steps; ++index) {
         const std::int64_t t = k.reverse ? steps - 1 - index : index;
         load_step<S, A>(a, k, n, t, steps, ahead, s);

@@ -109,8 +109,10 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
     }
     for (std::int64_t n = k.begin; n < k.end; ++n) {
       const std::int64_t steps = sequence_length(q, n);
-      if (a.glast) load_row<S>(a.glast, n * all + channel, k.count, b.gc);
-      else clear(b.gc, k.count);
+      if (a.glast)
+        load_row<S>(a.glast, n * all + channel, k.count, b.gc);
+      else
+        clear(b.gc, k.count);
       for (std::int64_t index = steps - 1; index >= 0; --index) {
         const std::int64_t t = k.reverse ? steps - 1 - index : index;
         load_step<S, A>(a, k, n, t, steps, ahead, s);
@@ -134,8 +136,7 @@ static void pool_backward_as(const PoolArgs& a, std::int64_t begin, std::int64_t
         for (int slot = 0; slot < gate_slots; ++slot) {
           if (!a.gate[slot].data) continue;
           spread_taps<S, A>(a.gate_gradient[slot], q, k, n, t, steps, a.taps,
-                            k.direction * a.gate_direction, a.gate_tap, a.stream,
-                            b.gradient[slot]);
+                            k.direction * a.gate_direction, a.gate_tap, a.stream, b.gradient[slot]);
         }
       }
       if (a.gh0) store_row<S>(b.gc, a.gh0, n * all + channel, k.count);

@@ -17,8 +17,10 @@ static void scan_forward_as(const ScanArgs& a, std::int64_t begin, std::int64_t 
     const std::int64_t n = task / blocks, first = task % blocks * kScanBlock;
     const std::int64_t count = a.width - first < kScanBlock ? a.width - first : kScanBlock;
     const std::int64_t steps = sequence_length(q, n);
-    if (a.h0) load_row<S>(a.h0, n * a.width + first, count, row);
-    else clear(row, count);
+    if (a.h0)
+      load_row<S>(a.h0, n * a.width + first, count, row);
+    else
+      clear(row, count);
     const std::int64_t ahead = (a.reverse ? -1 : 1) * rows_ahead<S>(count);
     for (std::int64_t k = 0; k < steps; ++k) {
       const std::int64_t t = a.reverse ? steps - 1 - k : k;

@@ -2,7 +2,8 @@
 // prefetch. Scratch rows are of arithmetic type; everything vectorises.
 
 template <class S>
-static inline S* at(const View& view, const Sequences& q, std::int64_t sequence, std::int64_t step) {
+static inline S* at(const View& view, const Sequences& q, std::int64_t sequence,
+                    std::int64_t step) {
   const std::int64_t row = (q.offsets ? q.offsets[sequence] : 0) + step;
   return static_cast<S*>(view.data) + sequence * view.sequence + row * view.step;
 }
@@ -57,8 +58,9 @@ static inline void stream_lanes(const float*, float*) {}
 #endif
 
 // Writes around the cache: no line is read before it is overwritten, so a scan of 3N bytes moves 3N
-// instead of 4N. Measured on a Zen 5, (64, 128, 512): forward 1.4 times, backward 1.5 times as fast.
-// Streamed lines go straight to memory, so outputs that fit into the cache are better stored plainly.
+// instead of 4N. Measured on a Zen 5, (64, 128, 512): forward 1.4 times, backward 1.5 times as
+// fast. Streamed lines go straight to memory, so outputs that fit into the cache are better stored
+// plainly.
 template <class A>
 static inline void stream_row(const A* row, void* base, std::int64_t offset, std::int64_t count) {
   store_row<A>(row, base, offset, count);

@@ -8,8 +8,8 @@
 namespace pqrnn {
 
 // Which of these exist is decided in cmake/isa.cmake.
-#define PQRNN_DECLARE(isa) \
-  namespace isa {          \
+#define PQRNN_DECLARE(isa)    \
+  namespace isa {             \
   extern const Kernels table; \
   }
 PQRNN_DECLARE(isa_reference)

@@ -40,11 +40,11 @@ struct ScanArgs {
   std::int64_t width;
   Element element;
   bool reverse;
-  bool stream;     // outputs are larger than the cache: write around it
-  View f, x, h;    // forward: f, x -> h
-  View gh, gf, gx; // backward: gh, f, h -> gf, gx
-  void* h0;        // [n, width] or nullptr: zeros
-  void* gh0;       // [n, width] or nullptr
+  bool stream;      // outputs are larger than the cache: write around it
+  View f, x, h;     // forward: f, x -> h
+  View gh, gf, gx;  // backward: gh, f, h -> gf, gx
+  void* h0;         // [n, width] or nullptr: zeros
+  void* gh0;        // [n, width] or nullptr
 };
 
 // Gates in the order in which a kernel names them, whatever their order in memory.
@@ -68,9 +68,9 @@ struct PoolArgs {
   Element element;
   bool stream;  // as in ScanArgs
 
-  View gate[gate_slots];         // direction 0, tap 0; unused slots have data == nullptr
-  std::int64_t gate_direction;   // elements from direction 0 to direction 1
-  std::int64_t gate_tap;         // elements from tap j to tap j + 1
+  View gate[gate_slots];                 // direction 0, tap 0; unused slots have data == nullptr
+  std::int64_t gate_direction;           // elements from direction 0 to direction 1
+  std::int64_t gate_tap;                 // elements from tap j to tap j + 1
   std::int64_t coefficient[gate_slots];  // where the slot's channels start in mean, scale, shift
   std::int64_t coefficient_direction;    // elements there from direction 0 to direction 1
   const void *mean, *scale, *shift;      // arithmetic type; raw only
@@ -78,14 +78,14 @@ struct PoolArgs {
   std::uint32_t zoneout;  // keep c[t-1] where the random word is below it; 0: never
   std::uint64_t seed;
 
-  View h, c;               // [.., directions * H]; pooling f writes h only, which is c
-  void* h0;                // [n, directions, H] or nullptr: zeros
-  void* last;              // [n, directions, H]: the state after the last step
+  View h, c;   // [.., directions * H]; pooling f writes h only, which is c
+  void* h0;    // [n, directions, H] or nullptr: zeros
+  void* last;  // [n, directions, H]: the state after the last step
   // backward
-  View gh, gc;             // gc.data may be nullptr
-  const void* glast;       // or nullptr
+  View gh, gc;        // gc.data may be nullptr
+  const void* glast;  // or nullptr
   View gate_gradient[gate_slots];
-  void* gh0;               // or nullptr
+  void* gh0;   // or nullptr
   void* sums;  // [groups, 2, directions * G * H] in arithmetic type: per group of sequences
                // the sums over steps of dy and of dy * (p - mean), dy the gradient of
                // y = (p - mean) * scale + shift; raw only
@@ -99,10 +99,10 @@ struct NormArgs {
   bool reverse[2];
   int taps;
   Element element;
-  bool stream;         // as in ScanArgs
-  View gates;          // taps of direction d at (d * taps + j) * width
-  View sum;            // [.., directions * width]: the sum over taps; data may be nullptr if taps == 1
-  double* moments;     // [groups, 2, directions * width]: per group mean and sum of squared deviations
+  bool stream;      // as in ScanArgs
+  View gates;       // taps of direction d at (d * taps + j) * width
+  View sum;         // [.., directions * width]: the sum over taps; data may be nullptr if taps == 1
+  double* moments;  // [groups, 2, directions * width]: per group mean and sum of squared deviations
   // backward: d = dy + offset + (p - mean) * slope, p from `sum`; to every tap. dy may be gradient.
   View dy, gradient;
   const void *mean, *offset, *slope;  // [directions * width], arithmetic type

@@ -39,7 +39,8 @@ static void clear_padding(const View& view, const Sequences& q, Element e, std::
                           std::int64_t first, std::int64_t count) {
   if (q.offsets || !view.data) return;
   for (std::int64_t t = sequence_length(q, n); t < q.steps; ++t) {
-    for (std::int64_t c = first; c < first + count; ++c) put(view.data, e, at(view, q, n, t) + c, 0);
+    for (std::int64_t c = first; c < first + count; ++c)
+      put(view.data, e, at(view, q, n, t) + c, 0);
   }
 }
 

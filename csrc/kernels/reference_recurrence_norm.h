@@ -40,8 +40,10 @@ static void norm_backward(const NormArgs& a, std::int64_t begin, std::int64_t en
       const std::int64_t origin = k.direction * a.taps * a.width + c;
       for (std::int64_t n = k.begin; n < k.end; ++n) {
         const std::int64_t steps = sequence_length(q, n);
-        if (a.dy.data != a.gradient.data) clear_taps(a.gradient, q, e, a.taps, n, origin, a.width);
-        else clear_padding(a.gradient, q, e, n, origin, 1);
+        if (a.dy.data != a.gradient.data)
+          clear_taps(a.gradient, q, e, a.taps, n, origin, a.width);
+        else
+          clear_padding(a.gradient, q, e, n, origin, 1);
         for (std::int64_t t = 0; t < steps; ++t) {
           const double p = get(a.sum.data, e, at(a.sum, q, n, t) + channel);
           const double dy = get(a.dy.data, e, at(a.dy, q, n, t) + channel);
@@ -103,8 +105,10 @@ static void attend_backward(const AttendArgs& a, std::int64_t begin, std::int64_
             gw += gv * get(a.states.data, e, at(a.states, q, n, t) + c);
             put(a.gstates.data, e, at(a.gstates, q, n, t) + c, w * gv);
           }
-          if (pass == 0) mean += w * gw;
-          else put(a.glogits.data, e, at(a.glogits, q, n, t) + head, w * (gw - mean));
+          if (pass == 0)
+            mean += w * gw;
+          else
+            put(a.glogits.data, e, at(a.glogits, q, n, t) + head, w * (gw - mean));
         }
       }
     }

@@ -26,10 +26,9 @@ static bool held(const PoolArgs& a, std::int64_t n, std::int64_t t, std::int64_t
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x[2];
-    const std::uint32_t next[4] = {static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ key[0],
-                                   static_cast<std::uint32_t>(p1),
-                                   static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ key[1],
-                                   static_cast<std::uint32_t>(p0)};
+    const std::uint32_t next[4] = {
+        static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ key[0], static_cast<std::uint32_t>(p1),
+        static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ key[1], static_cast<std::uint32_t>(p0)};
     memcpy(x, next, sizeof next);
     key[0] += 0x9E3779B9u;
     key[1] += 0xBB67AE85u;
@@ -79,8 +78,7 @@ static Step step_of(const PoolArgs& a, const PoolTask& k, std::int64_t n, std::i
     double p = sum_of_taps(a.gate[slot], a.sequences, a.element, k.reverse, a.taps, n, t, steps,
                            k.direction * a.gate_direction + c, a.gate_tap);
     if (a.raw) {
-      const std::int64_t channel =
-          a.coefficient[slot] + k.direction * a.coefficient_direction + c;
+      const std::int64_t channel = a.coefficient[slot] + k.direction * a.coefficient_direction + c;
       const Element e = arithmetic(a.element);
       out.centred[slot] = p - get(a.mean, e, channel);
       out.scale[slot] = get(a.scale, e, channel);

@@ -83,8 +83,7 @@ Status Projector::project(std::string_view text, Projected& out) const {
   return {};
 }
 
-void Projector::expand(const std::uint64_t* seeds, std::size_t count,
-                       std::uint64_t* codes) const {
+void Projector::expand(const std::uint64_t* seeds, std::size_t count, std::uint64_t* codes) const {
   const std::size_t width = impl_->words;
   if (settings().hash == Hash::murmur) {
     kernels().expand.extend(seeds, count, width, codes);
