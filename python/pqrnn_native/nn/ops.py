@@ -346,8 +346,6 @@ def _shape(
     zoneout: float = 0.0,
     seed: Tensor | None = None,
 ) -> Any:
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling must be one of 'f', 'fo', 'ifo', got {pooling!r}")
     if direction not in ("forward", "backward", "both"):
         raise ValueError(f"direction must be 'forward', 'backward' or 'both', got {direction!r}")
     if not 0.0 <= zoneout < 1.0:
@@ -361,7 +359,7 @@ def _shape(
         pooling=POOLINGS.index(pooling),
         taps=taps,
         element=_ELEMENTS[like.dtype],
-        zoneout=round(zoneout * 2**32),
+        zoneout=min(round(zoneout * 2**32), 2**32 - 1),
         seed=int(seed) % 2**64 if zoneout and seed is not None else 0,
         threads=_threads(like),
     )
@@ -550,6 +548,8 @@ def _directions(direction: str) -> int:
 
 def _packed_width(gates: Tensor, hidden: int, taps: int, pooling: str, direction: str) -> int:
     """Channels of normalised pre-activations, D * G * H."""
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling must be one of 'f', 'fo', 'ifo', got {pooling!r}")
     if hidden < 1 or taps < 1:
         raise ValueError(f"hidden and taps must be at least 1, got {hidden} and {taps}")
     channels = _directions(direction) * _GATES[pooling] * hidden
@@ -691,7 +691,8 @@ def gate_pool_backward(
     gradient = _new_rows(gates, gates.shape[-1])
     gh0 = torch.empty(state, dtype=gates.dtype)
     groups = -(-sequences.count // _core.SEQUENCE_GROUP)
-    sums = torch.empty(groups, 2, channels, dtype=_real(gates.dtype))
+    # Zeros: gates without rows have no address, and kernels take that for an absent gate.
+    sums = torch.zeros(groups, 2, channels, dtype=_real(gates.dtype))
     _core.gate_pool_backward(
         shape,
         _view(gates),
