@@ -365,7 +365,7 @@ def _shape(
         pooling=POOLINGS.index(pooling),
         taps=taps,
         element=_ELEMENTS[like.dtype],
-        zoneout=round(zoneout * 2**32),
+        zoneout=min(round(zoneout * 2**32), 2**32 - 1),
         seed=int(seed) % 2**64 if zoneout and seed is not None else 0,
         threads=_threads(like),
     )
@@ -696,7 +696,8 @@ def gate_pool_backward(
     gradient = _new_rows(gates, gates.shape[-1])
     gh0 = torch.empty(state, dtype=gates.dtype)
     groups = -(-sequences.count // _core.SEQUENCE_GROUP)
-    sums = torch.empty(groups, 2, channels, dtype=_real(gates.dtype))
+    # Zeros: gates without rows have no address, and kernels take that for an absent gate.
+    sums = torch.zeros(groups, 2, channels, dtype=_real(gates.dtype))
     _core.gate_pool_backward(
         shape,
         _view(gates),
