@@ -1,6 +1,7 @@
 """A whole model in float64 loops: features of one text and the tensors of a model file to outputs.
 
-The tensors are those of a model file, with batch norm folded in. The graph is that of chapters 11 to 13 of the specification, without what that has by mistake (see
+The tensors are those of a model file, with batch norm folded in. The graph is that of
+chapters 11 to 13 of the specification, without what that has by mistake (see
 :class:`pqrnn_native.nn.PQRNNEncoder`).
 """
 
