@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="the operators are torch operators")
 from torch.autograd import gradcheck, gradgradcheck
 
 from pqrnn_native.nn import functional, ops
+from pqrnn_native.nn.ops.layout import checked
 
 Array = npt.NDArray[Any]
 
@@ -718,7 +719,11 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
         ValueError,
         r"logits must be .*\(2, 2, 2\)",
     ),
-    (lambda: ops._dense(torch.empty(2, 3, device="meta")), ValueError, "CPU kernels only.*meta"),
+    (
+        lambda: checked(torch.empty(2, 3, device="meta")),
+        ValueError,
+        "CPU kernels only.*meta",
+    ),
 ]
 
 
