@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the operators are torch operators")
 
+import itertools
+
 from pqrnn_native import _core
 from pqrnn_native.nn import functional, ops
 from pqrnn_native.reference import recurrence as twin
@@ -222,9 +224,7 @@ def gates_of(rng: np.random.Generator, names: str, shape: tuple[int, ...], dtype
 @DTYPES
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("pooling", ops.POOLINGS)
-def test_pool(
-    isa: str, pooling: str, reverse: bool, dtype: Any, rng: np.random.Generator
-) -> None:
+def test_pool(isa: str, pooling: str, reverse: bool, dtype: Any, rng: np.random.Generator) -> None:
     names = GATES[pooling]
     for width in WIDTHS:
         gates = gates_of(rng, names, (len(LENGTHS), STEPS, width), dtype)
@@ -317,7 +317,7 @@ def gate_pool_twin(
     hidden: int,
 ) -> Array:
     out = []
-    for n, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for n, (begin, end) in enumerate(itertools.pairwise(offsets)):
         columns = []
         for d, (values, reverse) in enumerate(
             packed_gates(gates[begin:end], pooling, direction, taps, hidden, coefficients)
@@ -413,7 +413,8 @@ def test_batch_norm_of_gates_sees_valid_rows_only(
     channels = 2 * 3 * hidden
     offsets = torch.tensor([0, 4, 4, 5, 12, 21])
     lengths = offsets.diff()
-    rows = random(rng, (21, taps * channels), dtype) + 100  # far from zero: variance must be centred
+    # Far from zero: variance must be centred.
+    rows = random(rng, (21, taps * channels), dtype) + 100
     weight, bias = random(rng, (channels,), dtype), random(rng, (channels,), dtype)
     gh = random(rng, (21, 2 * hidden), dtype)
 
@@ -593,7 +594,11 @@ F = torch.zeros(2, 3, 4)
     [
         (lambda: functional.forget_mult(F, F.double()), TypeError, "x must be torch.float32"),
         (lambda: functional.forget_mult(F.half(), F.half()), TypeError, "got torch.float16"),
-        (lambda: functional.forget_mult(F, F[:, :2]), ValueError, r"x must be of shape \(2, 3, 4\)"),
+        (
+            lambda: functional.forget_mult(F, F[:, :2]),
+            ValueError,
+            r"x must be of shape \(2, 3, 4\)",
+        ),
         (lambda: functional.forget_mult(F[0], F[0]), ValueError, "offsets go with ragged"),
         (lambda: functional.forget_mult(F, F, F[0]), ValueError, r"h0 must be of shape \(2, 4\)"),
         (
@@ -659,7 +664,11 @@ F = torch.zeros(2, 3, 4)
             ValueError,
             "direction must be .* got 'down'",
         ),
-        (lambda: ops.attend(F, F[..., :3], None, None), ValueError, "heads must divide the width 4"),
+        (
+            lambda: ops.attend(F, F[..., :3], None, None),
+            ValueError,
+            "heads must divide the width 4",
+        ),
     ],
 )
 def test_bad_input(call: Callable[[], object], error: type[Exception], message: str) -> None:
