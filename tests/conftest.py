@@ -34,9 +34,12 @@ hypothesis.settings.register_profile("search", max_examples=1000, **_COMMON)
 hypothesis.settings.load_profile("pqrnn")
 
 
-@pytest.fixture(params=_core.available_isas())
+@pytest.fixture(params=_core.available_isas() if "PQRNN_ISA" not in os.environ else [_core.isa()])
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Name of the active instruction set; a test using this runs once on each available one."""
+    """Name of the active instruction set; a test using this runs once on each available one.
+
+    With PQRNN_ISA in the environment it runs on that one only.
+    """
     before = _core.isa()
     _core.set_isa(request.param)
     yield request.param
