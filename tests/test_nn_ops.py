@@ -967,3 +967,26 @@ def test_empty_batches_and_sequences(
     assert weights.shape == (*shape, 2)
     (gradient,) = torch.autograd.grad(pooled.sum(), rows)
     assert not gradient.any()
+
+
+def test_large_outputs_bypass_the_cache_unharmed(isa: str, rng: np.random.Generator) -> None:
+    """Outputs of 8 MiB and more are written by streaming stores, into memory that is reused."""
+    del isa
+    shape = (16, 300, 515)  # 9.4 MiB; neither time nor width is a multiple of a register
+    f, x, gh = (rng.uniform(0.1, 0.9, shape).astype(np.float32) for _ in range(3))
+    for _ in range(2):  # the second time in the first one's memory
+        tf, tx = (torch.from_numpy(a).requires_grad_() for a in (f, x))
+        h = ops.forget_mult(tf, tx, None, None, None, False)
+        h.backward(torch.from_numpy(gh))
+        state = np.zeros((16, 515))
+        expected = np.empty(shape)
+        for t in range(300):
+            expected[:, t] = state = f[:, t] * state + x[:, t]
+        carry = np.zeros((16, 515))
+        for t in reversed(range(300)):
+            carry = gh[:, t] + carry
+            before = expected[:, t - 1] if t else np.zeros((16, 515))
+            np.testing.assert_allclose(tx.grad[:, t], carry, rtol=2e-5)
+            np.testing.assert_allclose(tf.grad[:, t], carry * before, rtol=2e-5, atol=1e-7)
+            carry = f[:, t] * carry
+        np.testing.assert_allclose(h.detach().numpy(), expected, rtol=2e-5)
