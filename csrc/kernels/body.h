@@ -1,5 +1,7 @@
 // The fast kernels, written once and compiled per instruction set. A file <isa>.cpp defines
 // PQRNN_ISA_NAMESPACE and PQRNN_ISA_NAME and includes this header, nothing else.
+#include <string.h>
+
 #include "kernels/kernels.h"
 
 #if defined(__SSE2__) || defined(_M_X64)

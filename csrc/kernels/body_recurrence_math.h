@@ -8,7 +8,7 @@ static inline double widen(double value) { return value; }
 static inline float widen(bf16 value) {
   const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
   float out;
-  __builtin_memcpy(&out, &bits, 4);
+  memcpy(&out, &bits, 4);
   return out;
 }
 
@@ -16,7 +16,7 @@ static inline void narrow(float value, float& out) { out = value; }
 static inline void narrow(double value, double& out) { out = value; }
 static inline void narrow(float value, bf16& out) {
   std::uint32_t bits;
-  __builtin_memcpy(&bits, &value, 4);
+  memcpy(&bits, &value, 4);
   // Round half to even; a NaN must not be rounded up to infinity.
   const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   out = static_cast<bf16>(value != value ? 0x7fc0u : rounded);
@@ -66,10 +66,10 @@ static inline Split32 split_exp(float x) {
   p = fused(p, r, 0.5f);
   p = fused(p * r, r, r);
   std::uint32_t bits;
-  __builtin_memcpy(&bits, &shifted, 4);
+  memcpy(&bits, &shifted, 4);
   bits = (bits + 127u) << 23;  // the magic number's own bits are shifted out
   float power;
-  __builtin_memcpy(&power, &bits, 4);
+  memcpy(&power, &bits, 4);
   return {p, power};
 }
 
@@ -92,10 +92,10 @@ static inline Split64 split_exp(double x) {
   p = fused(p, r, 0.5);
   p = fused(p * r, r, r);
   std::uint64_t bits;
-  __builtin_memcpy(&bits, &shifted, 8);
+  memcpy(&bits, &shifted, 8);
   bits = (bits + 1023u) << 52;
   double power;
-  __builtin_memcpy(&power, &bits, 8);
+  memcpy(&power, &bits, 8);
   return {p, power};
 }
 
