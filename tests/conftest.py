@@ -96,7 +96,12 @@ def _poison(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         ("pqrnn_native.encoder", "np"),
         ("pqrnn_native.projection", "np"),
-        ("pqrnn_native.nn.ops", "torch"),
+        ("pqrnn_native.nn.ops.attention", "torch"),
+        ("pqrnn_native.nn.ops.layout", "torch"),
+        ("pqrnn_native.nn.ops.packed", "torch"),
+        ("pqrnn_native.nn.ops.packed_norm", "torch"),
+        ("pqrnn_native.nn.ops.pooling", "torch"),
+        ("pqrnn_native.nn.ops.scan", "torch"),
     ):
         if module in sys.modules and hasattr(sys.modules[module], name):
             real = getattr(sys.modules[module], name)

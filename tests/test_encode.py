@@ -13,6 +13,8 @@ import twin
 
 import pqrnn_native as pq
 from pqrnn_native import _core
+from pqrnn_native.reference import model as reference
+from pqrnn_native.reference.recurrence import sigmoid
 
 TEXTS = [
     "turn on the lights in the kitchen",
@@ -99,7 +101,7 @@ def test_engine_equals_the_twin(
     projection = twin.projection(config)
     for row, text in zip(found, TEXTS, strict=True):
         features = np.maximum(projection.ragged([text], dtype=np.float32)[0], -1)
-        expected = twin.outputs(config, tensors, features.astype(np.float64))
+        expected = reference.outputs(config, tensors, features.astype(np.float64))
         np.testing.assert_allclose(row, expected, rtol=2e-4, atol=2e-5, err_msg=repr(text[:30]))
 
 
@@ -132,7 +134,7 @@ def test_stored_types_are_dequantised(dtype: str, tmp_path: Path, rng: np.random
         error = np.abs(stored[name] - value).reshape(len(value), -1).max(1)
         assert (error <= (unit if name.endswith("weight") else 0) * 1.001).all(), name
     features = twin.projection(SMALL).ragged([TEXTS[0]], dtype=np.float32)[0]
-    expected = twin.outputs(SMALL, stored, features)
+    expected = reference.outputs(SMALL, stored, features)
     np.testing.assert_allclose(raw(pq.load(path), TEXTS[0]), expected, rtol=2e-4, atol=2e-5)
 
 
@@ -145,7 +147,7 @@ def test_long_text_goes_through_in_parts(
         text = " ".join(f"w{number}" for number in rng.integers(0, 700, steps))
         features = twin.projection(config).ragged([text], dtype=np.float32)[0]
         assert len(features) == steps
-        expected = twin.states(config, tensors, features)
+        expected = reference.states(config, tensors, features)
         found = pq.load(path).encode_tokens(text)
         np.testing.assert_allclose(found.vectors, expected, rtol=2e-4, atol=2e-5, err_msg=isa)
 
@@ -295,7 +297,7 @@ def test_tokens_and_their_places(tmp_path: Path, rng: np.random.Generator) -> No
     assert [text[a:b] for a, b in found.spans] == ["Zürich", ":", "你", "好", "(", "again", ")"]
     assert found.spans.dtype == np.int64
     features = twin.projection(config).ragged([text], dtype=np.float32)[0]
-    expected = twin.states(config, tensors, features)[1:-1]
+    expected = reference.states(config, tensors, features)[1:-1]
     np.testing.assert_allclose(found.vectors, expected, rtol=2e-4, atol=2e-5)
     raw_bytes = text.encode()
     in_bytes = model.encode_tokens(raw_bytes)
@@ -334,7 +336,7 @@ def test_multi_label_classifier(tmp_path: Path, rng: np.random.Generator) -> Non
     model = pq.load(path)
     assert isinstance(model, pq.Classifier)
     probabilities = model.predict_proba(TEXTS)
-    np.testing.assert_allclose(probabilities, twin.sigmoid(raw(model, TEXTS)), rtol=1e-5)
+    np.testing.assert_allclose(probabilities, sigmoid(raw(model, TEXTS)), rtol=1e-5)
     found = model.predict(TEXTS)
     for row, labels in zip(probabilities, found, strict=True):
         assert labels == tuple(name for name, p in zip(LABELS, row, strict=True) if p >= 0.5)

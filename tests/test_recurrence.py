@@ -1,676 +1,643 @@
-"""The recurrence kernels on every instruction set, against float64 loops."""
+"""Recurrence kernels of each instruction set against loops in float64, on raw addresses.
+
+Everything a kernel may not read is NaN here, everything it has to write starts as NaN.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-torch = pytest.importorskip("torch", reason="the operators are torch operators")
-
-import itertools
-
 from pqrnn_native import _core
-from pqrnn_native.nn import functional, ops
 from pqrnn_native.reference import recurrence as twin
 
 Array = npt.NDArray[Any]
 
-WIDTHS = [1, 15, 16, 17, 31, 33, 64, 65, 97]  # around register widths
-LENGTHS = torch.tensor([0, 1, 2, 9, 16, 17])
-STEPS = 17
-GATES = {"f": "zf", "fo": "zfo", "ifo": "zifo"}  # in memory order
-# Of |expected| + 1; bfloat16 outputs have 8 bits.
-TOLERANCE = {torch.float32: 3e-6, torch.bfloat16: 2**-8, torch.float64: 1e-13}
-DTYPES = pytest.mark.parametrize(
-    "dtype", [torch.float32, torch.bfloat16, torch.float64], ids=["f32", "bf16", "f64"]
-)
-LAYOUTS: dict[str, Callable[[Any], Any]] = {
-    "batch-major": lambda x: x,
-    "time-major": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
-    "part": lambda x: torch.nn.functional.pad(x, (3, 2, 1, 0, 0, 1))[:-1, 1:, 3:-2],
+F32, BF16, F64 = range(3)
+STORAGE = {F32: np.float32, BF16: np.uint16, F64: np.float64}
+# float32: exp in float32 and sums of a few terms; bfloat16: 8 bits, and states stored with them.
+CLOSE = {
+    F32: {"rtol": 3e-5, "atol": 5e-6},
+    BF16: {"rtol": 2**-7, "atol": 2**-6},
+    F64: {"rtol": 1e-11, "atol": 1e-12},
 }
+LAYOUTS = ("batch-major", "time-major", "gaps", "ragged")
+WIDTHS = (1, 15, 16, 17, 31, 33, 64, 65, 97)
+POOLINGS = {"f": "zf", "fo": "zfo", "ifo": "zifo"}  # gates in memory order
+ABSENT = (0, 0, 0)
 
 
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
+def encode(values: Array, element: int) -> Array:
+    if element != BF16:
+        return values.astype(STORAGE[element])
+    bits = values.astype(np.float32).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
 
 
-def random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, low: float = -2.0) -> Any:
-    return torch.from_numpy(rng.uniform(low, 1.0, shape)).to(dtype)
+def decode(stored: Array, element: int) -> Array:
+    if element == BF16:
+        return (stored.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return stored.astype(np.float64)
 
 
-def poison_padding(x: Any, lengths: Any = LENGTHS) -> Any:
-    x = x.clone()
-    x[torch.arange(x.shape[1]) >= lengths[:, None]] = float("nan")
-    return x
+mask = functools.lru_cache(None)(twin.zoneout_mask)  # the same for all instruction sets
 
 
-def check(actual: Any, expected: Array, dtype: Any) -> None:
-    assert actual.dtype == dtype
-    np.testing.assert_allclose(
-        actual.double().numpy(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+class Rows:
+    """A tensor [n, T, C] laid out for a kernel."""
+
+    def __init__(
+        self, values: Array, lengths: Array, layout: str = "batch-major", element: int = F32
+    ) -> None:
+        self.lengths, self.layout, self.element, self.shape = lengths, layout, element, values.shape
+        n, steps, width = values.shape
+        self.valid = np.arange(steps) < lengths[:, None]
+        values = np.where(self.valid[..., None], values, np.nan)
+        if layout == "ragged":
+            values = values[self.valid]
+        elif layout == "time-major":
+            values = values.transpose(1, 0, 2)
+        elif layout == "gaps":
+            wide = np.full((n, steps + 2, width + 3), np.nan)
+            wide[:, 1:-1, 1:-2] = values
+            values = wide
+        self.memory = np.ascontiguousarray(encode(values, element))
+
+    @property
+    def data(self) -> Array:
+        """The part of the memory that is the tensor."""
+        return self.memory[:, 1:-1, 1:-2] if self.layout == "gaps" else self.memory
+
+    @property
+    def view(self) -> tuple[int, int, int]:
+        data, size = self.data, self.memory.itemsize
+        if self.layout == "ragged":
+            return data.ctypes.data, 0, data.strides[0] // size
+        first, second = data.strides[0] // size, data.strides[1] // size
+        order = (second, first) if self.layout == "time-major" else (first, second)
+        return data.ctypes.data, *order
+
+    def values(self) -> Array:
+        """As float64 [n, T, C]; a ragged tensor has no padding, which is zero here."""
+        if self.layout == "gaps":
+            outside = np.ones(self.memory.shape, bool)
+            outside[:, 1:-1, 1:-2] = False
+            assert np.isnan(decode(self.memory, self.element)[outside]).all()
+        values = decode(self.data, self.element)
+        if self.layout == "ragged":
+            padded = np.zeros(self.shape)
+            padded[self.valid] = values
+            return padded
+        return values.transpose(1, 0, 2) if self.layout == "time-major" else values
+
+
+class Case:
+    """Sequences of some lengths, and tensors of them."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        width: int,
+        lengths: Any,
+        layout: str = "batch-major",
+        element: int = F32,
+        threads: int = 1,
+    ) -> None:
+        self.rng, self.width, self.layout, self.element = rng, width, layout, element
+        self.lengths = np.array(lengths, np.int64)
+        self.count, self.steps = len(lengths), max(1, int(self.lengths.max(initial=0)))
+        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        self.threads = threads
+
+    @property
+    def sequences(self) -> tuple[int, int, int, int, int]:
+        if self.layout == "ragged":
+            return self.count, 0, int(self.offsets[-1]), self.offsets.ctypes.data, 0
+        full = (self.lengths == self.steps).all()
+        address = 0 if full else self.lengths.ctypes.data
+        return self.count, self.steps, self.count, 0, address
+
+    def rows(self, values: Array) -> Rows:
+        return Rows(values, self.lengths, self.layout, self.element)
+
+    def random(self, width: int | None = None, *, gate: bool = False) -> tuple[Rows, Array]:
+        """A random tensor, and its values as they are after rounding; zeros in the padding."""
+        shape = (self.count, self.steps, width or self.width)
+        values = self.rng.random(shape) if gate else self.rng.normal(size=shape)
+        rows = self.rows(values)
+        return rows, np.nan_to_num(rows.values())
+
+    def empty(self, width: int | None = None) -> Rows:
+        return self.rows(np.full((self.count, self.steps, width or self.width), np.nan))
+
+    def state(self, *shape: int, fill: float | None = None) -> Array:
+        """A dense array in storage form: random, or all of ``fill``."""
+        shape = shape or (self.count, self.width)
+        values = self.rng.normal(size=shape) if fill is None else np.full(shape, fill)
+        return encode(values, self.element)
+
+    def shape(self, direction: str, pooling: str, taps: int = 1, **options: Any) -> Any:
+        return _core.PoolShape(
+            sequences=self.sequences,
+            width=self.width,
+            direction=direction,
+            pooling=list(POOLINGS).index(pooling),
+            taps=taps,
+            element=self.element,
+            zoneout=round(options.get("zoneout", 0.0) * 2**32),
+            seed=options.get("seed", 0),
+            threads=self.threads,
+        )
+
+    def check(self, found: Rows | Array, expected: Array, what: str, scale: float = 1.0) -> None:
+        values = found.values() if isinstance(found, Rows) else decode(found, self.element)
+        close = CLOSE[self.element]
+        np.testing.assert_allclose(
+            values,
+            expected,
+            rtol=close["rtol"],
+            atol=close["atol"] * scale,
+            err_msg=f"{what} width={self.width} lengths={self.lengths} {self.layout}",
+        )
+        if isinstance(found, Rows):
+            assert (values[~found.valid] == 0).all(), f"{what}: padding"
+
+
+def cases(layout: str, element: int, widths: tuple[int, ...] = WIDTHS) -> list[Case]:
+    """One case per width, with lengths that differ from one to the next; the empty batch too."""
+    rng = np.random.default_rng(zlib.crc32(f"{layout}{element}".encode()))
+    out = []
+    for index, width in enumerate(widths):
+        longest = (5, 1, 33, 2, 17)[index % 5]
+        lengths = [longest, 0, min(1, longest), int(rng.integers(0, longest + 1))]
+        out.append(Case(rng, width, lengths[: 1 + index % 4], layout, element))
+    out.append(Case(rng, 6, [4, 4], layout, element))  # no padding
+    return [*out, Case(rng, 6, [0, 0], layout, element), Case(rng, 6, [], layout, element)]
+
+
+def derivatives(loss: Callable[..., Array], arrays: list[Array]) -> list[Array]:
+    """Gradients of ``loss`` by complex steps; it gives one loss per sequence and channel, which
+    depends on that sequence and channel of each array [n, T, C] only."""
+    gradients = []
+    for index, array in enumerate(arrays):
+        gradient = np.zeros(array.shape)
+        for t in range(array.shape[1]):
+            moved = [a.astype(np.complex128) for a in arrays]
+            moved[index][:, t] += 1e-30j
+            gradient[:, t] = loss(*moved).imag / 1e-30
+        gradients.append(gradient)
+    return gradients
+
+
+# --- The twins themselves -------------------------------------------------------------------------
+
+
+def test_philox_known_answers() -> None:
+    # From the known-answer file of the authors' library, philox4x32 with 10 rounds.
+    assert twin.philox((0,) * 4, (0,) * 2) == (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
+    assert twin.philox((2**32 - 1,) * 4, (2**32 - 1,) * 2) == (
+        0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD,
+    )  # fmt: skip
+    assert twin.philox(
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0)
+    ) == (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)
+
+
+def test_twins_by_hand() -> None:
+    f, x = np.array([0.5, 0.0, 2.0]).reshape(1, 3, 1), np.array([1.0, 3.0, 4.0]).reshape(1, 3, 1)
+    h0 = np.array([[4.0]])
+    assert twin.scan(f, x, h0).ravel().tolist() == [3, 3, 10]
+    assert twin.scan(f, x, h0, reverse=True).ravel().tolist() == [2.5, 3, 12]
+    assert twin.scan(f, x, h0, lengths=[2]).ravel().tolist() == [3, 3, 0]
+    z, g = np.array([8.0, 4.0]).reshape(1, 2, 1), np.array([0.25, 0.5]).reshape(1, 2, 1)
+    h, c, last = twin.pool(z, g, g)
+    assert c.ravel().tolist() == [6, 5]
+    assert h.ravel().tolist() == [1.5, 2.5]
+    assert last.ravel().tolist() == [5]
+    assert twin.pool(z, g, g, 2 * g)[1].ravel().tolist() == [4, 6]
+    held = np.array([False, True]).reshape(1, 2, 1)
+    assert twin.pool(z, g, g, held=held)[0].ravel().tolist() == [1.5, 3]
+    rows = np.array([[1.0, 10], [2, 20], [3, 30]]).reshape(1, 3, 2, 1)
+    assert twin.pre_activations(rows).ravel().tolist() == [10, 21, 32]
+    assert twin.pre_activations(rows, reverse=True).ravel().tolist() == [21, 32, 3]
+    states = np.array([[1.0, 2], [5, 6]])[None]
+    logits = np.log([[1.0, 3], [1, 1]])[None]
+    np.testing.assert_allclose(twin.attend(states, logits)[0], [[3, 3]])
+    np.testing.assert_allclose(twin.attend(states, logits)[1], [[[0.5, 0.75], [0.5, 0.25]]])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_of_the_twin_scan(reverse: bool, rng: np.random.Generator) -> None:
+    f, x, gh = rng.normal(size=(3, 2, 5, 3))
+    h0, lengths = rng.normal(size=(2, 1, 3)), [5, 2]
+    expected = derivatives(
+        lambda f, x, h0: (gh * twin.scan(f, x, h0[:, 0], lengths=lengths, reverse=reverse)).sum(1),
+        [f, x, h0],
     )
-
-
-def per_sequence(
-    function: Callable[..., Array], tensors: list[Any], h0: Any, lengths: Any = LENGTHS
-) -> Array:
-    """Twin results of each sequence without its padding, zeros in the padding."""
-    out = np.zeros(tensors[0].shape)
-    for n, length in enumerate(lengths.tolist()):
-        parts = [x[n, :length].double().numpy() for x in tensors]
-        out[n, :length] = function(*parts, h0=None if h0 is None else h0[n].double().numpy())
-    return out
+    gh[1, 2:] = np.nan
+    found = twin.scan_gradients(gh, f, x, h0[:, 0], lengths=lengths, reverse=reverse)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b.reshape(a.shape), rtol=1e-12, atol=1e-13)
 
 
 # --- Scan -----------------------------------------------------------------------------------------
 
 
-@DTYPES
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_scan(isa: str, width: int, reverse: bool, dtype: Any, rng: np.random.Generator) -> None:
-    shape = (len(LENGTHS), STEPS, width)
-    f, x = random(rng, shape, dtype, 0.0), random(rng, shape, dtype)
-    for h0 in (None, random(rng, (len(LENGTHS), width), dtype)):
-        expected = per_sequence(
-            lambda f, x, h0: twin.forget_mult(f, x, h0, reverse=reverse), [f, x], h0
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("element", [F32, BF16, F64])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_scan(isa: str, layout: str, element: int, reverse: bool) -> None:
+    for index, case in enumerate([*cases(layout, element), *cases(layout, element, (1030,))]):
+        f, f_values = case.random(gate=True)
+        x, x_values = case.random()
+        h0 = case.state() if index % 2 == 0 else None
+        start = None if h0 is None else decode(h0, element)
+        settings = (case.sequences, case.width, element, reverse, 1)
+        h = case.empty()
+        address = 0 if h0 is None else h0.ctypes.data
+        _core.scan_forward(*settings, f.view, x.view, address, h.view)
+        options: Any = {"lengths": case.lengths, "reverse": reverse}
+        case.check(h, twin.scan(f_values, x_values, start, **options), "h", 4)
+
+        gh, gh_values = case.random()
+        gf, gx, gh0 = case.empty(), case.empty(), case.state(fill=np.nan)
+        _core.scan_backward(
+            *settings, gh.view, f.view, h.view, address, gf.view, gx.view, gh0.ctypes.data
         )
-        h = functional.forget_mult(
-            poison_padding(f), poison_padding(x), h0, lengths=LENGTHS, reverse=reverse
-        )
-        check(h, expected, dtype)
-
-
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_scan_layouts_agree_bit_for_bit(isa: str, name: str, rng: np.random.Generator) -> None:
-    shape = (len(LENGTHS), STEPS, 33)
-    f, x = random(rng, shape, torch.float32, 0.0), random(rng, shape, torch.float32)
-    expected = functional.forget_mult(f, x, lengths=LENGTHS)
-    h = functional.forget_mult(LAYOUTS[name](f), LAYOUTS[name](x), lengths=LENGTHS)
-    assert torch.equal(h, expected)
-    assert name != "time-major" or h.transpose(0, 1).is_contiguous()
-
-
-def test_scan_of_mixed_layouts(rng: np.random.Generator) -> None:
-    shape = (len(LENGTHS), STEPS, 33)
-    f, x = random(rng, shape, torch.float32, 0.0), random(rng, shape, torch.float32)
-    h = functional.forget_mult(LAYOUTS["time-major"](f), LAYOUTS["part"](x))
-    assert torch.equal(h, functional.forget_mult(f, x))
-    # A stride of 0: every channel reads the same memory.
-    expanded = functional.forget_mult(f[:, :, :1].expand(shape), x)
-    assert torch.equal(expanded, functional.forget_mult(f[:, :, :1].repeat(1, 1, 33), x))
-
-
-def scan_loop(f: Any, x: Any, h0: Any, lengths: Any, reverse: bool) -> Any:
-    """The scan in torch operations that know their own derivatives."""
-    rows = []
-    for n, length in enumerate(lengths.tolist()):
-        state = h0[n]
-        steps = {}
-        for t in range(length - 1, -1, -1) if reverse else range(length):
-            state = f[n, t] * state + x[n, t]
-            steps[t] = state
-        rows += [steps[t] for t in range(length)]
-        rows += [torch.zeros_like(state)] * (f.shape[1] - length)
-    return torch.stack(rows).view_as(f)
-
-
-@DTYPES
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-def test_scan_gradients(isa: str, reverse: bool, dtype: Any, rng: np.random.Generator) -> None:
-    for width in (1, 16, 33, 97):
-        shape = (len(LENGTHS), STEPS, width)
-        f, x, gh = (random(rng, shape, dtype, low) for low in (0.0, -2.0, -2.0))
-        h0 = random(rng, (len(LENGTHS), width), dtype)
-        wanted = [t.double().clone().requires_grad_() for t in (f, x, h0)]
-        exact = scan_loop(*wanted, LENGTHS, reverse)
-        exact.backward(gh.double())
-        # bfloat16 kernels see the stored h, so give the loop's rounded one as well
-        h = exact.detach().to(dtype)
-        gf, gx, gh0 = ops.forget_mult_backward(
-            poison_padding(gh),
-            poison_padding(f),
-            poison_padding(h),
-            h0,
-            None,
-            LENGTHS,
-            reverse,
-        )
-        scale = 8 if dtype == torch.bfloat16 else 1
-        for actual, expected in zip((gf, gx, gh0), wanted, strict=True):
-            np.testing.assert_allclose(
-                actual.double().numpy(),
-                expected.grad.numpy(),
-                rtol=scale * TOLERANCE[dtype],
-                atol=scale * TOLERANCE[dtype],
-            )
-
-
-def test_scan_of_nothing(isa: str) -> None:
-    for shape in ((0, 5, 3), (2, 0, 3), (2, 5, 0)):
-        f = torch.zeros(shape, requires_grad=True)
-        h = functional.forget_mult(f, f)
-        assert h.shape == shape
-        h.sum().backward()
-        assert f.grad.shape == shape
-
-
-@DTYPES
-def test_large_scan_streams_and_uses_memory_again(
-    isa: str, dtype: Any, rng: np.random.Generator
-) -> None:
-    # More than 8 MiB of each output (the stores that bypass the cache) and of 4 MiB (recycled
-    # memory); 1030 channels are two blocks, whose rows start at odd places.
-    width = 1030
-    steps = (9 << 20) // (2 * width * torch.empty(0, dtype=dtype).element_size())
-    f = random(rng, (2, steps, width), dtype, 0.0)
-    x, gh = (random(rng, (2, steps, width), dtype) for _ in range(2))
-    lengths = torch.tensor([steps, steps - 3])
-    h = np.zeros(f.shape)
-    gx = np.zeros(f.shape)
-    f_, x_, gh_ = (t.double().numpy() for t in (f, x, gh))
-    for n, length in enumerate(lengths.tolist()):
-        for t in range(length):
-            h[n, t] = f_[n, t] * h[n, t - 1] * (t > 0) + x_[n, t]
-        carry = np.zeros(width)
-        for t in range(length - 1, -1, -1):
-            gx[n, t] = gh_[n, t] + carry
-            carry = f_[n, t] * gx[n, t]
-    for _ in range(2):
-        out = functional.forget_mult(f, x, lengths=lengths)
-        check(out, h, dtype)
-        grads = ops.forget_mult_backward(gh, f, out, None, None, lengths, False)
-        tolerance = TOLERANCE[dtype] * (8 if dtype == torch.bfloat16 else 1)
-        np.testing.assert_allclose(grads[1].double(), gx, rtol=tolerance, atol=tolerance)
-        out.fill_(float("nan"))  # what the next round finds in its memory
-        for grad in grads:
-            grad.fill_(float("nan"))
-        del out, grads, grad
-
-
-def test_free_blocks_are_bounded_and_can_be_dropped() -> None:
-    f = torch.zeros(1, 1, 20 << 20)
-    kept = [functional.forget_mult(f, f) for _ in range(5)]  # 80 MiB each
-    del kept
-    assert 0 < _core.free_block_bytes() <= 256 << 20
-    _core.drop_free_blocks()
-    assert _core.free_block_bytes() == 0
+        gradients = twin.scan_gradients(gh_values, f_values, x_values, start, **options)
+        scale = 1 + np.abs(gradients[0]).max(initial=0)
+        for name, found, expected in zip("f x h0".split(), (gf, gx, gh0), gradients, strict=True):
+            case.check(found, expected, f"gradient of {name}", scale)
 
 
 # --- Pooling of activated gates -------------------------------------------------------------------
 
 
-def pool_twin(names: str, keep: Array | None = None, reverse: bool = False) -> Any:
-    def run(*gates: Array, h0: Array | None) -> Array:
-        return twin.qrnn_pool(
-            **dict(zip(names, gates, strict=True)), h0=h0, reverse=reverse, keep=keep
-        )[0]
-
-    return run
-
-
-def gates_of(rng: np.random.Generator, names: str, shape: tuple[int, ...], dtype: Any) -> list[Any]:
-    return [random(rng, shape, dtype, -1.0 if name == "z" else 0.0) for name in names]
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("element", [F32, BF16])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_pool(isa: str, layout: str, element: int, pooling: str) -> None:
+    for index, case in enumerate(cases(layout, element)):
+        check_pool(case, index, pooling)
 
 
-@DTYPES
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-@pytest.mark.parametrize("pooling", ops.POOLINGS)
-def test_pool(isa: str, pooling: str, reverse: bool, dtype: Any, rng: np.random.Generator) -> None:
-    names = GATES[pooling]
-    for width in WIDTHS:
-        gates = gates_of(rng, names, (len(LENGTHS), STEPS, width), dtype)
-        for h0 in (None, random(rng, (len(LENGTHS), width), dtype)):
-            expected = per_sequence(pool_twin(names, reverse=reverse), gates, h0)
-            poisoned = dict(zip(names, map(poison_padding, gates), strict=True))
-            h, last = functional.qrnn_pool(
-                **poisoned, h0=h0, lengths=LENGTHS, reverse=reverse, return_state=True
-            )
-            check(h, expected, dtype)
-            states = per_sequence(
-                lambda *g, h0: twin.qrnn_pool(
-                    **dict(zip(names, g, strict=True)), h0=h0, reverse=reverse
-                )[1],
-                gates,
-                h0,
-            )
-            for n, length in enumerate(LENGTHS.tolist()):
-                end = 0 if reverse else length - 1
-                start = 0 if h0 is None else h0[n].double().numpy()
-                check(last[n], states[n, end] if length else start + np.zeros(width), dtype)
+def check_pool(case: Case, index: int, pooling: str) -> None:
+    names, element = POOLINGS[pooling], case.element
+    reverse = index % 2 == 1
+    p, seed = (0.3, 2**63 + 12345 * index) if index % 3 == 0 else (0.0, 0)
+    held = mask(seed, p, case.count, case.steps, case.width)
+    gates, values = {}, {}
+    for name in names:
+        gates[name], values[name] = case.random(gate=name != "z")
+    h0 = case.state() if index % 4 < 2 else None
+    start = None if h0 is None else decode(h0, element)
+    address = 0 if h0 is None else h0.ctypes.data
+    shape = case.shape("backward" if reverse else "forward", pooling, zoneout=p, seed=seed)
+    h, last = case.empty(), case.state(fill=np.nan)
+    c = None if pooling == "f" else case.empty()
+    views = tuple(gates[name].view if name in gates else ABSENT for name in "zfoi")
+    c_view = ABSENT if c is None else c.view
+    _core.pool_forward(shape, views, address, h.view, c_view, last.ctypes.data)
 
+    def pooled(*arrays: Array, h0: Array | None = start) -> tuple[Array, Array, Array]:
+        by_name = dict(zip(names, arrays, strict=True))
+        return twin.pool(
+            *(by_name.get(name) for name in "zfoi"),  # type: ignore[arg-type]
+            h0, lengths=case.lengths, reverse=reverse, held=held,
+        )  # fmt: skip
 
-@pytest.mark.parametrize("pooling", ops.POOLINGS)
-def test_pool_gradients_of_floats_are_those_of_doubles(
-    isa: str, pooling: str, rng: np.random.Generator
-) -> None:
-    # test_nn_ops.py compares the double kernels with finite differences.
-    names = GATES[pooling]
-    shape = (len(LENGTHS), STEPS, 97)
-    gates = gates_of(rng, names, shape, torch.float32)
-    h0 = random(rng, (len(LENGTHS), 97), torch.float32)
-    gh, glast = random(rng, shape, torch.float32), random(rng, h0.shape, torch.float32)
-    results = []
-    for dtype in (torch.float32, torch.float64):
-        leaves = [poison_padding(g).to(dtype).requires_grad_() for g in gates]
-        leaves.append(h0.to(dtype, copy=True).requires_grad_())
-        h, last = functional.qrnn_pool(
-            **dict(zip(names, leaves[:-1], strict=True)),
-            h0=leaves[-1],
-            lengths=LENGTHS,
-            return_state=True,
-        )
-        torch.autograd.backward((h, last), (gh.to(dtype), glast.to(dtype)))
-        results.append([leaf.grad for leaf in leaves])
-    for single, double in zip(*results, strict=True):
-        check(single, double.numpy(), torch.float32)
+    expected = pooled(*values.values())
+    case.check(h, expected[0], "h")
+    if c is not None:
+        case.check(c, expected[1], "c")
+    case.check(last, expected[2], "last")
+
+    gh, gh_values = case.random()
+    gc, gc_values = case.random() if c is not None and index % 2 else (None, None)
+    glast = case.state() if index % 3 else None
+    gradients = {name: case.empty() for name in names}
+    gh0 = case.state(fill=np.nan)
+    _core.pool_backward(
+        shape,
+        views,
+        gh.view,
+        ABSENT if gc is None else gc.view,
+        0 if glast is None else glast.ctypes.data,
+        address,
+        h.view if c is None else c.view,
+        tuple(gradients[name].view if name in gradients else ABSENT for name in "zfoi"),
+        gh0.ctypes.data,
+    )
+
+    def loss(*arrays: Array) -> Array:
+        h, c, last = pooled(*arrays[:-1], h0=arrays[-1][:, 0])
+        total = (gh_values * h).sum(1)
+        if gc_values is not None:
+            total += (gc_values * c).sum(1)
+        return total if glast is None else total + decode(glast, element) * last
+
+    first = np.zeros((case.count, case.width)) if start is None else start
+    wanted = derivatives(loss, [*values.values(), first[:, None]])
+    scale = 1 + max(np.abs(g).max(initial=0) for g in wanted)
+    for name, gradient in zip(names, wanted, strict=False):
+        case.check(gradients[name], gradient, f"gradient of {name}", scale)
+    case.check(gh0, wanted[-1][:, 0], "gradient of h0", scale)
 
 
 # --- Pooling of packed pre-activations ------------------------------------------------------------
 
 
-def packed_gates(
-    gates: Array, pooling: str, direction: str, taps: int, hidden: int, coefficients: Array
-) -> list[tuple[dict[str, Array], bool]]:
-    """Per direction the activated gates of one sequence's rows, and whether it runs backward."""
-    directions = ["forward", "backward"] if direction == "both" else [direction]
-    names = GATES[pooling]
-    split = gates.reshape(len(gates), len(directions), taps, len(names), hidden)
-    mean, scale, shift = coefficients.reshape(3, len(directions), len(names), hidden)
-    out = []
-    for d, name in enumerate(directions):
-        reverse = name == "backward"
-        p = np.zeros((len(gates), len(names), hidden))
-        for t in range(len(gates)):
-            for j in range(taps):
-                source = t + j if reverse else t - (taps - 1) + j
-                if 0 <= source < len(gates):
-                    p[t] += split[source, d, j]
-        p = (p - mean[d]) * scale[d] + shift[d]
-        values = {
-            gate: np.tanh(p[:, g]) if gate == "z" else twin.sigmoid(p[:, g])
-            for g, gate in enumerate(names)
-        }
-        out.append((values, reverse))
-    return out
+DIRECTIONS = {"forward": (False,), "backward": (True,), "both": (False, True)}
 
 
-def gate_pool_twin(
-    gates: Array,
-    coefficients: Array,
-    h0: Array,
-    seed: int,
-    zoneout: float,
-    *,
-    offsets: list[int],
-    pooling: str,
-    direction: str,
-    taps: int,
-    hidden: int,
-) -> Array:
-    out = []
-    for n, (begin, end) in enumerate(itertools.pairwise(offsets)):
-        columns = []
-        for d, (values, reverse) in enumerate(
-            packed_gates(gates[begin:end], pooling, direction, taps, hidden, coefficients)
-        ):
-            keep = twin.zoneout_mask(seed, zoneout, n, d, end - begin, hidden)
-            columns.append(twin.qrnn_pool(**values, h0=h0[n, d], reverse=reverse, keep=keep)[0])
-        out.append(np.concatenate(columns, 1))
-    return np.concatenate(out)
+@pytest.mark.parametrize("taps", [1, 2, 3])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_gate_pool(isa: str, direction: str, pooling: str, taps: int) -> None:
+    reverses, count = DIRECTIONS[direction], len(POOLINGS[pooling])
+    number = 9 * list(DIRECTIONS).index(direction) + 3 * (count - 2) + taps
+    for element in (F32, BF16, F64):
+        layout = LAYOUTS[(number + element) % len(LAYOUTS)]
+        for index, case in enumerate(cases(layout, element, (1, 33, 65))):
+            check_gate_pool(case, index, direction, reverses, pooling, taps)
 
 
-@DTYPES
-@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
-@pytest.mark.parametrize("pooling", ops.POOLINGS)
-def test_gate_pool(
-    isa: str, pooling: str, direction: str, dtype: Any, rng: np.random.Generator
+def check_gate_pool(
+    case: Case, index: int, direction: str, reverses: tuple[bool, ...], pooling: str, taps: int
 ) -> None:
-    offsets = [0, 3, 3, 4, 11, 20, 22, 23, 30, 31, 34]  # 10 sequences: more than one group
-    directions = 2 if direction == "both" else 1
-    real = torch.float64 if dtype == torch.float64 else torch.float32
-    for taps, hidden in ((1, 17), (2, 65), (3, 33), (12, 5)):
-        channels = directions * len(GATES[pooling]) * hidden
-        gates = random(rng, (offsets[-1], taps * channels), dtype)
-        coefficients = random(rng, (3, channels), real)
-        h0 = random(rng, (len(offsets) - 1, directions, hidden), dtype)
-        h, _, _ = ops.gate_pool(
-            gates,
-            coefficients,
-            h0,
-            torch.tensor(offsets),
-            None,
-            torch.tensor(7),
-            hidden,
-            taps,
-            pooling,
-            direction,
-            0.25,
+    element, width, count = case.element, case.width, len(POOLINGS[pooling])
+    directions = len(reverses)
+    channels = directions * count * width
+    p, seed = (0.25, 99 + index) if index % 2 else (0.0, 0)
+    gates, values = case.random(channels * taps)
+    packed = values.reshape(case.count, case.steps, directions, taps, count, width)
+    real = np.float64 if element == F64 else np.float32
+    coefficients = case.rng.normal(size=(3, directions, count, width)).astype(real)
+    mean, scale, shift = coefficients.astype(np.float64)
+    state = (case.count, directions, width)
+    h0 = case.state(*state)
+    start = decode(h0, element)
+    shape = case.shape(direction, pooling, taps, zoneout=p, seed=seed)
+    h, last = case.empty(directions * width), case.state(*state, fill=np.nan)
+    c = None if pooling == "f" else case.empty(directions * width)
+    _core.gate_pool_forward(
+        shape, gates.view, coefficients.ctypes.data, h0.ctypes.data, h.view,
+        ABSENT if c is None else c.view, last.ctypes.data,
+    )  # fmt: skip
+
+    gh, gh_values = case.random(directions * width)
+    gh_values = gh_values.reshape(case.count, case.steps, directions, width)
+    gradient, gh0 = case.empty(channels * taps), case.state(*state, fill=np.nan)
+    groups = -(-case.count // _core.SEQUENCE_GROUP)
+    sums = np.full((groups, 2, directions, count, width), np.nan, real)
+    _core.gate_pool_backward(
+        shape, gates.view, coefficients.ctypes.data, gh.view, ABSENT, 0, h0.ctypes.data,
+        h.view if c is None else c.view, gradient.view, gh0.ctypes.data, sums.ctypes.data,
+    )  # fmt: skip
+
+    expected = {name: [] for name in ("h", "c", "last", "g", "gh0")}  # type: ignore[var-annotated]
+    expected_sums = np.zeros((2, directions, count, width))
+    for d, reverse in enumerate(reverses):
+        options: Any = {"lengths": case.lengths, "reverse": reverse}
+        held = mask(seed, p, case.count, case.steps, width, d)
+        flat = packed[:, :, d].reshape(case.count, case.steps, taps, count * width)
+
+        def pre(flat: Array, options: Any = options) -> Array:
+            return twin.pre_activations(flat, **options).reshape(
+                case.count, case.steps, count, width
+            )
+
+        def run(y: Array, h0: Array, options: Any = options, held: Any = held) -> Any:
+            return twin.activated_pool(y, pooling, h0, held=held, **options)
+
+        y = (pre(flat) - mean[d]) * scale[d] + shift[d]
+        found = run(y, start[:, d])
+        for name, value in zip(("h", "c", "last"), found, strict=True):
+            expected[name].append(value)
+        # dy by complex steps, gate by gate; the rest is linear in it.
+        parts = [y[:, :, g] for g in range(count)]
+        *dy, gh0_wanted = derivatives(
+            lambda *a, d=d, run=run: (
+                gh_values[:, :, d] * run(np.stack(a[:-1], 2), a[-1][:, 0])[0]
+            ).sum(1),
+            [*parts, start[:, d : d + 1]],
         )
-        expected = gate_pool_twin(
-            gates.double().numpy(),
-            coefficients.double().numpy(),
-            h0.double().numpy(),
-            7,
-            0.25,
-            offsets=offsets,
-            pooling=pooling,
-            direction=direction,
-            taps=taps,
-            hidden=hidden,
-        )
-        check(h, expected, dtype)
-
-
-def test_activations_keep_their_accuracy(isa: str) -> None:
-    # One step from c = 0 with o open gives (1 - f) * z, with f shut z itself.
-    x = torch.cat(
-        (torch.linspace(-30, 30, 4001), torch.logspace(-30, 0, 301), torch.tensor([88.0, 1e4]))
+        slope = np.stack(dy, 2)
+        expected_sums[0, d] = slope.sum((0, 1))
+        expected_sums[1, d] = (slope * (pre(flat) - mean[d])).sum((0, 1))
+        dp = (slope * scale[d]).reshape(case.count, case.steps, count * width)
+        spread = np.zeros(flat.shape)
+        for n in range(case.count):
+            for t in range(int(case.lengths[n])):
+                for j in range(taps):
+                    row = t + j if reverse else t + j - taps + 1
+                    if 0 <= row < case.lengths[n]:
+                        spread[n, row, j] += dp[n, t]
+        expected["g"].append(spread.reshape(case.count, case.steps, taps * count * width))
+        expected["gh0"].append(gh0_wanted[:, 0])
+    case.check(h, np.concatenate(expected["h"], 2), "h")
+    if c is not None:
+        case.check(c, np.concatenate(expected["c"], 2), "c")
+    case.check(last, np.stack(expected["last"], 1), "last")
+    wanted = np.concatenate(expected["g"], 2)
+    size = 1 + np.abs(wanted).max(initial=0)
+    case.check(gradient, wanted, "gradient of gates", size)
+    case.check(gh0, np.stack(expected["gh0"], 1), "gradient of h0", size)
+    total = 1 + np.abs(expected_sums).max(initial=0)
+    close = CLOSE[element]
+    np.testing.assert_allclose(
+        sums.astype(np.float64).sum(0), expected_sums, close["rtol"], close["atol"] * total
     )
-    x = torch.cat((x, -x))
-    shut, wide = torch.full_like(x, -1e4), torch.full_like(x, 1e4)
-    width = len(x)
-    coefficients = torch.tensor([0.0, 1.0, 0.0])[:, None].repeat(1, 3 * width)
-
-    def step(z: Any, f: Any, o: Any) -> Any:
-        gates = torch.cat((z, f, o))[None, None]
-        return ops.gate_pool(
-            gates, coefficients, None, None, None, None, width, 1, "fo", "forward", 0.0
-        )[0].flatten()
-
-    exact = x.double()
-    tanh = step(x, shut, wide).double()
-    assert ((tanh - exact.tanh()).abs() <= 3e-7 * exact.tanh().abs()).all()
-    sigmoid = step(wide, shut, x).double()
-    assert ((sigmoid - exact.sigmoid()).abs() <= 3e-7 * exact.sigmoid() + 1e-37).all()
 
 
-def test_nan_stays_nan(isa: str) -> None:
-    for bad in range(3):
-        gates = torch.zeros(1, 2, 3 * 40)
-        gates[0, 0, 40 * bad + 7] = float("nan")
-        coefficients = torch.tensor([0.0, 1.0, 0.0])[:, None].repeat(1, 120)
-        h = ops.gate_pool(gates, coefficients, None, None, None, None, 40, 1, "fo", "forward", 0.0)[
-            0
-        ]
-        assert h[0, 0].isnan().nonzero().flatten().tolist() == [7]
+@pytest.mark.parametrize("taps", [1, 2, 3])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_batch_norm_of_gates(isa: str, direction: str, taps: int) -> None:
+    reverses = DIRECTIONS[direction]
+    for element in (F32, BF16, F64):
+        layout = LAYOUTS[(element + taps + len(direction)) % len(LAYOUTS)]
+        for case in cases(layout, element, (1, 16, 33, 97)):
+            case.lengths = np.tile(case.lengths, 3)  # more than one group of sequences
+            case = Case(case.rng, case.width, case.lengths, layout, element)
+            check_batch_norm(case, direction, reverses, taps)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
-@pytest.mark.parametrize("layout", ["ragged", "padded", "time-major"])
-def test_batch_norm_of_gates_sees_valid_rows_only(
-    isa: str, layout: str, dtype: Any, rng: np.random.Generator
-) -> None:
-    hidden, taps, direction, pooling = 19, 2, "both", "fo"
-    channels = 2 * 3 * hidden
-    offsets = torch.tensor([0, 4, 4, 5, 12, 21])
-    lengths = offsets.diff()
-    # Far from zero: variance must be centred.
-    rows = random(rng, (21, taps * channels), dtype) + 100
-    weight, bias = random(rng, (channels,), dtype), random(rng, (channels,), dtype)
-    gh = random(rng, (21, 2 * hidden), dtype)
-
-    # The same in torch: taps summed by hand, BatchNorm1d on the concatenated valid rows.
-    leaves = [t.double().clone().requires_grad_() for t in (rows, weight, bias)]
-    parts = leaves[0].view(21, 2, taps, 3 * hidden)
-    summed = []
-    for s in range(5):
-        for t in range(int(offsets[s]), int(offsets[s + 1])):
-            forward = parts[t, 0, 1] + (parts[t - 1, 0, 0] if t > offsets[s] else 0)
-            backward = parts[t, 1, 0] + (parts[t + 1, 1, 1] if t + 1 < offsets[s + 1] else 0)
-            summed.append(torch.cat((forward, backward)))
-    norm = torch.nn.BatchNorm1d(channels).double()
-    p = torch.nn.functional.batch_norm(
-        torch.stack(summed), norm.running_mean, norm.running_var, leaves[1], leaves[2], True, 1.0
-    ).view(21, 2, 3, hidden)
-    z, f, o = p[:, :, 0].tanh(), p[:, :, 1].sigmoid(), p[:, :, 2].sigmoid()
-    columns = []
-    for d, reverse in ((0, False), (1, True)):
-        x = ((1 - f) * z)[:, d]
-        state = torch.zeros(5, hidden, dtype=torch.float64)
-        padded_f, padded_x = (pad(v, lengths, 9) for v in (f[:, d], x))
-        c = scan_loop(padded_f, padded_x, state, lengths, reverse)
-        columns.append(unpad(c, lengths) * o[:, d])
-    exact = torch.cat(columns, 1)
-    exact.backward(gh.double())
-
-    gates = rows.clone()
-    at, many = (offsets, None) if layout == "ragged" else (None, lengths)
-    if layout != "ragged":
-        gates = poison_padding(pad(gates, lengths, 9), lengths)
-        gates = LAYOUTS["time-major" if layout == "time-major" else "batch-major"](gates)
-    mine = [t.clone().requires_grad_() for t in (gates, weight, bias)]
-    h, _, _, _, moments = ops.norm_gate_pool(
-        *mine, None, at, many, None, hidden, taps, pooling, direction, 0.0, 1e-5
+def check_batch_norm(case: Case, direction: str, reverses: tuple[bool, ...], taps: int) -> None:
+    gates_width, directions = 3 * case.width, len(reverses)
+    channels = directions * gates_width
+    gates, values = case.random(channels * taps)
+    packed = values.reshape(case.count, case.steps, directions, taps, gates_width)
+    p = np.concatenate(
+        [
+            twin.pre_activations(packed[:, :, d], lengths=case.lengths, reverse=reverse)
+            for d, reverse in enumerate(reverses)
+        ],
+        2,
     )
-    got = h if layout == "ragged" else unpad(h, lengths)
-    # Around 100 the float32 inputs themselves are known to 1e-5.
-    loose = 1e-3 if dtype == torch.float32 else 1e-9
-    np.testing.assert_allclose(got.detach(), exact.detach(), rtol=loose, atol=loose)
-    np.testing.assert_allclose(moments[0].detach(), norm.running_mean, rtol=1e-6)
-    np.testing.assert_allclose(moments[1].detach() * 21 / 20, norm.running_var, rtol=loose)
-    (got * gh).sum().backward()
-    for actual, expected in zip(mine, leaves, strict=True):
-        grad = actual.grad
-        if grad.dim() == 3:
-            padding = grad[torch.arange(9) >= lengths[:, None]]
-            assert (padding == 0).all()
-            grad = unpad(grad, lengths)
-        np.testing.assert_allclose(grad, expected.grad, rtol=10 * loose, atol=10 * loose)
-
-
-def pad(rows: Any, lengths: Any, steps: int) -> Any:
-    out = rows.new_zeros(len(lengths), steps, rows.shape[1])
-    return out.index_put((torch.arange(steps) < lengths[:, None],), rows)
-
-
-def unpad(padded: Any, lengths: Any) -> Any:
-    return padded[torch.arange(padded.shape[1]) < lengths[:, None]]
-
-
-# --- Zoneout --------------------------------------------------------------------------------------
-
-
-def test_philox_known_answers() -> None:
-    # From the authors' own list of test vectors.
-    ones, pi = 2**32 - 1, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
-    cases = [
-        ((0, 0, 0, 0), 0, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-        ((ones, ones, ones, ones), 2**64 - 1, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-        (pi, 0x299F31D0A4093822, "d16cfe09 94fdcceb 5001e420 24126ea1"),
-    ]
-    for counter, key, answer in cases:
-        assert " ".join(f"{word:08x}" for word in twin._philox(counter, key)) == answer
-
-
-def masks(width: int, seed: int, zoneout: float, steps: int = 40, count: int = 3) -> Any:
-    """What the kernel holds: with f = 0 and z = t + 1, c[t] is t + 1 unless held."""
-    z = torch.arange(1.0, steps + 1)[None, :, None].repeat(count, 1, width)
-    c = ops.qrnn_pool(
-        z, torch.zeros_like(z), None, None, None, None, torch.tensor(seed), zoneout, False
-    )[0]
-    return c != z
-
-
-@pytest.mark.parametrize("width", [1, 16, 65, 300])
-def test_zoneout_masks_are_philox(isa: str, width: int) -> None:
-    seed = 2**61 + 12345678901
-    held = masks(width, seed, 0.3)
-    for n in range(3):
-        expected = twin.zoneout_mask(seed, 0.3, n, 0, 40, width)
-        assert (held[n].numpy() == expected).all()
-
-
-def test_zoneout_rate() -> None:
-    for zoneout in (0.02, 0.5, 0.9):
-        held = masks(512, 3, zoneout, steps=64, count=16)
-        n = held.numel()
-        assert abs(held.double().mean() - zoneout) < 5 * (zoneout * (1 - zoneout) / n) ** 0.5
-
-
-def test_zoneout_keeps_the_state_exactly(isa: str, rng: np.random.Generator) -> None:
-    gates = gates_of(rng, "zfo", (2, 30, 70), torch.float32)
-    h, c, _ = ops.qrnn_pool(*gates, None, None, None, torch.tensor(5), 0.4, False)
-    for n in range(2):
-        keep = torch.from_numpy(twin.zoneout_mask(5, 0.4, n, 0, 30, 70))
-        before = torch.cat((torch.zeros(1, 70), c[n, :-1]))
-        assert torch.equal(c[n][keep], before[keep])
-        assert (c[n][~keep] != before[~keep]).all()
-    assert torch.allclose(h, gates[2] * c)
-
-
-def test_masks_depend_on_neither_layout_nor_threads(
-    isa: str, threads: Callable[[int], None], rng: np.random.Generator
-) -> None:
-    lengths = torch.tensor([200, 0, 150, 200, 7] * 4)
-    steps, hidden = 200, 48
-    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-    rows = random(rng, (int(offsets[-1]), 2 * 3 * hidden), torch.float32)
-    coefficients = torch.tensor([0.0, 1.0, 0.0])[:, None].repeat(1, 6 * hidden)
-    padded = pad(rows, lengths, steps)
-    gh = random(rng, (len(rows), 2 * hidden), torch.float32)
-
-    def run(gates: Any, offsets: Any, lengths: Any) -> list[Any]:
-        gates = gates.clone().requires_grad_()
-        leaf = coefficients.clone().requires_grad_()
-        h = ops.gate_pool(
-            gates, leaf, None, offsets, lengths, torch.tensor(9), hidden, 1, "fo", "both", 0.3
-        )[0]
-        flat = h if offsets is not None else unpad(h, lengths)
-        (flat * gh).sum().backward()
-        grad = gates.grad if offsets is not None else unpad(gates.grad, lengths)
-        return [flat, grad, leaf.grad]
-
-    results = []
-    for count in (1, 2, 5):
-        threads(count)
-        results.append(run(rows, offsets, None))
-        results.append(run(padded, None, lengths))
-        results.append(run(LAYOUTS["time-major"](padded), None, lengths))
-    for other in results[1:]:
-        for a, b in zip(results[0], other, strict=True):
-            assert torch.equal(a, b)
-
-
-# --- Attention pooling ----------------------------------------------------------------------------
-
-
-@DTYPES
-def test_attend(isa: str, dtype: Any, rng: np.random.Generator) -> None:
-    for heads, size in ((1, 1), (1, 300), (3, 17), (2, 64)):
-        states = random(rng, (len(LENGTHS), STEPS, heads * size), dtype)
-        logits = 5 * random(rng, (len(LENGTHS), STEPS, heads), dtype)
-        pooled, weights = ops.attend(poison_padding(states), poison_padding(logits), None, LENGTHS)
-        expected = np.zeros(pooled.shape)
-        for n, length in enumerate(LENGTHS.tolist()):
-            w = np.exp(logits[n, :length].double().numpy())
-            w /= w.sum(0)
-            check(weights[n, :length], w, dtype)
-            assert (weights[n, length:] == 0).all()
-            s = states[n, :length].double().numpy().reshape(length, heads, size)
-            expected[n] = np.einsum("th,ths->hs", w, s).ravel()
-        # bfloat16: the stored weights are rounded, too
-        scale = 3 if dtype == torch.bfloat16 else 1
+    groups = -(-case.count // _core.SEQUENCE_GROUP)
+    moments = np.full((groups, 2, channels), np.nan)
+    shape = case.shape(direction, "fo", taps)
+    summed = case.empty(channels) if taps > 1 else None
+    view = ABSENT if summed is None else summed.view
+    _core.gate_moments(shape, gates_width, gates.view, view, moments.ctypes.data)
+    if summed is not None:
+        case.check(summed, p, "sum of taps")
+    for group in range(groups):
+        part = slice(group * _core.SEQUENCE_GROUP, (group + 1) * _core.SEQUENCE_GROUP)
+        lengths = case.lengths[part]
+        rows = p[part][np.arange(case.steps) < lengths[:, None]]
+        if len(rows) == 0:
+            continue
+        mean = rows.mean(0)
+        close = CLOSE[F64 if case.element == F64 else F32]
+        np.testing.assert_allclose(moments[group, 0], mean, **close)
+        deviation = ((rows - mean) ** 2).sum(0)
         np.testing.assert_allclose(
-            pooled.double(), expected, rtol=scale * TOLERANCE[dtype], atol=scale * TOLERANCE[dtype]
+            moments[group, 1], deviation, close["rtol"], close["atol"] * len(rows)
         )
 
+    dy, dy_values = case.random(channels)
+    gradient = case.empty(channels * taps)
+    real = np.float64 if case.element == F64 else np.float32
+    coefficients = case.rng.normal(size=(3, channels)).astype(real)
+    center, offset, slope = coefficients.astype(np.float64)
+    source = gates if summed is None else summed
+    _core.gate_norm_backward(
+        shape, gates_width, source.view, dy.view, coefficients.ctypes.data, gradient.view
+    )
+    valid = gradient.valid[..., None]
+    d_all = np.where(valid, dy_values + offset + (p - center) * slope, 0)
+    wanted = np.zeros(packed.shape)
+    for d, reverse in enumerate(reverses):
+        part = slice(d * gates_width, (d + 1) * gates_width)
+        for n in range(case.count):
+            for t in range(int(case.lengths[n])):
+                for j in range(taps):
+                    row = t + j if reverse else t + j - taps + 1
+                    if 0 <= row < case.lengths[n]:
+                        wanted[n, row, d, j] = d_all[n, t, part]
+    size = 1 + np.abs(wanted).max(initial=0)
+    case.check(
+        gradient, wanted.reshape(case.count, case.steps, channels * taps), "gradient of gates", size
+    )
 
-# --- Bad input ------------------------------------------------------------------------------------
 
-F = torch.zeros(2, 3, 4)
+# --- Attention ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("element", [F32, BF16, F64])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_attend(isa: str, layout: str, element: int, heads: int) -> None:
+    for case in cases(layout, element, tuple(heads * width for width in (1, 5, 16, 33, 65))):
+        states, states_values = case.random()
+        logits, logits_values = case.random(heads)
+        weights, pooled = case.empty(heads), case.state(fill=np.nan)
+        settings = (case.sequences, case.width, heads, element, 1)
+        _core.attend_forward(*settings, states.view, logits.view, weights.view, pooled.ctypes.data)
+        expected = twin.attend(states_values, logits_values, lengths=case.lengths)
+        case.check(pooled, expected[0], "pooled")
+        case.check(weights, expected[1], "weights")
+
+        gpooled = case.state()
+        g = decode(gpooled, element)
+        gstates, glogits = case.empty(), case.empty(heads)
+        _core.attend_backward(
+            *settings, gpooled.ctypes.data, states.view, weights.view, gstates.view, glogits.view
+        )
+        wanted = np.zeros(logits_values.shape)
+        for t in range(case.steps):
+            moved = logits_values.astype(np.complex128)
+            moved[:, t] += 1e-30j
+            change = g * twin.attend(states_values, moved, lengths=case.lengths)[0].imag / 1e-30
+            wanted[:, t] = change.reshape(case.count, heads, case.width // heads).sum(2)
+        size = 1 + np.abs(wanted).max(initial=0)
+        case.check(glogits, wanted, "gradient of logits", size)
+        repeated = np.repeat(expected[1], case.width // heads, axis=2)
+        case.check(gstates, repeated * g[:, None], "gradient of states")
+
+
+# --- Zoneout, threads, bad input ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("width", "threads"), [(1, 1), (65, 3), (97, 1), (300, 4)])
+def test_zoneout_masks_are_the_twins(isa: str, layout: str, width: int, threads: int) -> None:
+    # f = 0 and z different at each step: a state equal to the one before has been held.
+    seed, p = 0xFEDCBA9876543210, 0.4
+    case = Case(np.random.default_rng(0), width, [7, 0, 4, 1, *[2] * 7], layout, threads=threads)
+    gates = np.empty((case.count, case.steps, 2, 2, width))
+    gates[..., 0, :] = np.linspace(-1, 1, case.steps)[:, None, None]
+    gates[..., 1, :] = -200
+    rows = case.rows(gates.reshape(case.count, case.steps, 4 * width))
+    coefficients = np.zeros((3, 4 * width), np.float32)
+    coefficients[1] = 1
+    h0, last = case.state(case.count, 2, width, fill=9), case.state(case.count, 2, width)
+    h = case.empty(2 * width)
+    _core.gate_pool_forward(
+        case.shape("both", "f", zoneout=p, seed=seed), rows.view, coefficients.ctypes.data,
+        h0.ctypes.data, h.view, ABSENT, last.ctypes.data,
+    )  # fmt: skip
+    found = h.values().reshape(case.count, case.steps, 2, width)
+    seen = []
+    for d in range(2):
+        held = mask(seed, p, case.count, case.steps, width, d)
+        for n, length in enumerate(case.lengths):
+            before = np.full(width, 9.0)
+            for t in range(length) if d == 0 else range(length - 1, -1, -1):
+                np.testing.assert_array_equal(found[n, t, d] == before, held[n, t])
+                before = found[n, t, d]
+                seen.append(held[n, t])
+    assert abs(np.mean(seen) - p) < 5 * np.sqrt(p * (1 - p) / np.size(seen))
+
+
+def test_threads_do_not_change_bits(isa: str) -> None:
+    results = []
+    for threads in (1, 2, 5):
+        case = Case(np.random.default_rng(1), 270, [3, 9, 0, 6] * 5, "batch-major", F32, threads)
+        gates, _ = case.random(3 * 2 * 270)
+        coefficients = case.rng.normal(size=(3, 2 * 3 * 270)).astype(np.float32)
+        h, c, last = case.empty(540), case.empty(540), case.state(20, 2, 270, fill=np.nan)
+        shape = case.shape("both", "fo", zoneout=0.2, seed=5)
+        address = coefficients.ctypes.data
+        _core.gate_pool_forward(shape, gates.view, address, 0, h.view, c.view, last.ctypes.data)
+        gh, _ = case.random(540)
+        gradient, gh0 = case.empty(1620), case.state(20, 2, 270, fill=np.nan)
+        sums = np.full((3, 2, 1620), np.nan, np.float32)
+        _core.gate_pool_backward(
+            shape, gates.view, address, gh.view, ABSENT, 0, 0, c.view, gradient.view,
+            gh0.ctypes.data, sums.ctypes.data,
+        )  # fmt: skip
+        moments = np.full((3, 2, 1620), np.nan)
+        _core.gate_moments(shape, 810, gates.view, ABSENT, moments.ctypes.data)
+        found = (h.memory, c.memory, last, gradient.memory, gh0, sums, moments)
+        assert not any(np.isnan(a).any() for a in found)
+        results.append(b"".join(a.tobytes() for a in found))
+    assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "message"),
+    ("layout", "values", "message"),
     [
-        (lambda: functional.forget_mult(F, F.double()), TypeError, "x must be torch.float32"),
-        (lambda: functional.forget_mult(F.half(), F.half()), TypeError, "got torch.float16"),
-        (
-            lambda: functional.forget_mult(F, F[:, :2]),
-            ValueError,
-            r"x must be of shape \(2, 3, 4\)",
-        ),
-        (lambda: functional.forget_mult(F[0], F[0]), ValueError, "offsets go with ragged"),
-        (lambda: functional.forget_mult(F, F, F[0]), ValueError, r"h0 must be of shape \(2, 4\)"),
-        (
-            lambda: functional.forget_mult(F, F, torch.zeros(2, 4).double()),
-            TypeError,
-            "h0 must be torch.float32",
-        ),
-        (
-            lambda: functional.forget_mult(F, F, lengths=torch.tensor([1, 4])),
-            ValueError,
-            r"lengths must be in \[0, 3\], got lengths\[1\] = 4",
-        ),
-        (
-            lambda: functional.forget_mult(F, F, lengths=torch.tensor([-1, 3])),
-            ValueError,
-            r"got lengths\[0\] = -1",
-        ),
-        (
-            lambda: functional.forget_mult(F, F, lengths=torch.tensor([1, 2, 3])),
-            ValueError,
-            r"lengths must be of shape \(2,\), got \(3,\)",
-        ),
-        (
-            lambda: functional.forget_mult(F, F, lengths=torch.tensor([1.0, 2.0])),
-            TypeError,
-            "lengths must be integers, got torch.float32",
-        ),
-        (lambda: functional.qrnn_pool(F, F, i=F), ValueError, "o must be given when i is"),
-        (lambda: functional.qrnn_pool(F, F, zoneout=1.0), ValueError, r"zoneout .* got 1.0"),
-        (
-            lambda: ops.forget_mult(F[0], F[0], None, torch.tensor([0, 2]), None, False),
-            ValueError,
-            "offsets must end at the number of rows 3, got 2",
-        ),
-        (
-            lambda: ops.forget_mult(F[0], F[0], None, torch.tensor([0, 2, 1, 3]), None, False),
-            ValueError,
-            r"not decrease, got offsets\[2\] = 1",
-        ),
-        (
-            lambda: ops.forget_mult(F[0], F[0], None, torch.tensor([1, 3]), None, False),
-            ValueError,
-            r"start at 0 and not decrease, got offsets\[0\] = 1",
-        ),
-        (
-            lambda: ops.gate_pool(
-                F, torch.zeros(3, 3), None, None, None, None, 2, 1, "fo", "forward", 0.0
-            ),
-            ValueError,
-            "gates must have 6 channels .* got 4",
-        ),
-        (
-            lambda: ops.gate_pool(
-                F, torch.zeros(3, 3), None, None, None, None, 2, 1, "xo", "forward", 0.0
-            ),
-            ValueError,
-            "pooling must be one of 'f', 'fo', 'ifo', got 'xo'",
-        ),
-        (
-            lambda: ops.gate_pool(
-                F, torch.zeros(3, 4), None, None, None, None, 2, 1, "f", "down", 0.0
-            ),
-            ValueError,
-            "direction must be .* got 'down'",
-        ),
-        (
-            lambda: ops.attend(F, F[..., :3], None, None),
-            ValueError,
-            "heads must divide the width 4",
-        ),
+        ("batch-major", [2, -1], r"lengths must be in \[0, 4\], got lengths\[1\] = -1"),
+        ("batch-major", [5, 2], r"lengths must be in \[0, 4\], got lengths\[0\] = 5"),
+        ("ragged", [1, 2, 6], r"offsets must start at 0 and not decrease, got offsets\[0\] = 1"),
+        ("ragged", [0, 4, 3], r"got offsets\[2\] = 3"),
+        ("ragged", [0, 4, 7], r"offsets must end at the number of rows 6, got 7"),
     ],
 )
-def test_bad_input(call: Callable[[], object], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_sequences_are_refused(layout: str, values: list[int], message: str) -> None:
+    case = Case(np.random.default_rng(0), 3, [4, 2], layout)
+    f, x, h = case.empty(), case.empty(), case.empty()
+    sequences = case.sequences
+    (case.offsets if layout == "ragged" else case.lengths)[:] = values
+    with pytest.raises(ValueError, match=message):
+        _core.scan_forward(sequences, 3, F32, False, 1, f.view, x.view, 0, h.view)
+    assert np.isnan(h.memory).all()

@@ -1,4 +1,9 @@
-"""A whole model in float64 loops, from the tensors of a model file and the features of one text."""
+"""A whole model in float64 loops: features of one text and the tensors of a model file to outputs.
+
+The tensors are those of a model file, with batch norm folded in. The graph is that of
+chapters 11 to 13 of the specification, without what that has by mistake (see
+:class:`pqrnn_native.nn.PQRNNEncoder`).
+"""
 
 from __future__ import annotations
 
@@ -8,83 +13,78 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..config import PQRNNConfig
-from .recurrence import pre_activations, qrnn_pool, sigmoid
+from pqrnn_native.config import PQRNNConfig
 
-__all__ = ["attention_pool", "classify", "embed", "parse", "token_states"]
+from .recurrence import activated_pool, attend
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 
-def token_states(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
-    """What the attention pools: [tokens, P] of the features [tokens, F] of one text."""
-    low = np.maximum(_linear(tensors, "bottleneck", features), 0)
-    u = low
+def linear(tensors: Tensors, name: str, x: Array) -> Array:
+    """``x W^T + b`` for x [.., inputs]."""
+    weight = tensors[f"{name}.weight"].astype(np.float64)
+    result: Array = x @ weight.T + tensors[f"{name}.bias"].astype(np.float64)
+    return result
+
+
+def direction(config: PQRNNConfig, tensors: Tensors, name: str, u: Array) -> Array:
+    """One direction of a layer, [T, C] to [T, H].
+
+    ``y[t] = bias + sum_j W[:, j] u[t - k + 1 + j]``, backward ``u[t + j]``, then the pooling.
+    """
+    weight = tensors[f"{name}.weight"].astype(np.float64)
+    reverse = name.endswith("backward")
+    taps = weight.shape[1]
+    y = np.zeros((len(u), len(weight)))
+    for t in range(len(u)):
+        y[t] = tensors[f"{name}.bias"]
+        for j in range(taps):
+            row = t + j if reverse else t - taps + 1 + j
+            if 0 <= row < len(u):
+                y[t] += weight[:, j] @ u[row]
+    gates = y.reshape(1, len(u), config.gates, config.state_size)
+    h: Array = activated_pool(gates, config.pooling, reverse=reverse)[0][0]
+    return h
+
+
+def states(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
+    """What attention pools, [T, P], for the features [T, F] of one text."""
+    bottleneck = np.maximum(linear(tensors, "bottleneck", features.astype(np.float64)), 0)
+    u = bottleneck
+    names = ("forward", "backward") if config.bidirectional else ("forward",)
     for layer in range(config.num_layers):
-        outputs = []
-        for direction in ("forward", "backward") if config.bidirectional else ("forward",):
-            name = f"layers.{layer}.{direction}"
-            reverse = direction == "backward"
-            p = pre_activations(
-                u, tensors[f"{name}.weight"], tensors[f"{name}.bias"], reverse=reverse
-            )
-            outputs.append(_pooled(config.pooling, p, reverse))
-        u = np.concatenate(outputs, 1)
-    return np.concatenate((low, u), 1) if config.skip else u
+        u = np.concatenate(
+            [direction(config, tensors, f"layers.{layer}.{name}", u) for name in names], axis=1
+        )
+    return np.concatenate([bottleneck, u], axis=1) if config.skip else u
 
 
-def _pooled(pooling: str, p: Array, reverse: bool) -> Array:
-    if pooling == "f":
-        z, f = np.split(p, 2, 1)
-        return qrnn_pool(np.tanh(z), sigmoid(f), reverse=reverse)[0]
-    if pooling == "fo":
-        z, f, o = np.split(p, 3, 1)
-        return qrnn_pool(np.tanh(z), sigmoid(f), sigmoid(o), reverse=reverse)[0]
-    z, i, f, o = np.split(p, 4, 1)
-    return qrnn_pool(np.tanh(z), sigmoid(f), sigmoid(o), sigmoid(i), reverse=reverse)[0]
-
-
-def attention_pool(logits: Array, states: Array) -> Array:
-    """``v[p] = sum_t softmax_t(logits)[t, head of p] * states[t, p]``; no token: zeros."""
-    width = states.shape[1]
-    v = np.zeros(width)
-    if len(states) == 0:
-        return v
-    weights = np.exp(logits - logits.max(0))
-    weights /= weights.sum(0)
-    for p in range(width):
-        v[p] = weights[:, p // (width // logits.shape[1])] @ states[:, p]
+def pooled(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
+    """The vector [P] that text heads see; zero for a text without tokens."""
+    s = states(config, tensors, features)
+    v: Array = attend(s[None], linear(tensors, "attention", s)[None])[0][0]
     return v
 
 
-def _text_vector(config: PQRNNConfig, tensors: Tensors, features: Array) -> tuple[Array, Array]:
-    states = token_states(config, tensors, features)
-    return attention_pool(_linear(tensors, "attention", states), states), states
+def outputs(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
+    """Sentence vector [D] before its normalisation, or logits of classes or intents.
 
-
-def embed(
-    config: PQRNNConfig, tensors: Tensors, features: Array, *, normalize: bool = True
-) -> Array:
-    """Sentence vector [output_size] of one text's features [tokens, F]; no token: zeros."""
-    if len(features) == 0:
+    The sentence vector of a text without tokens is zero.
+    """
+    if config.task == "embedding" and len(features) == 0:
         return np.zeros(config.output_size)
-    y = _linear(tensors, "head", _text_vector(config, tensors, features)[0])
-    norm = np.sqrt((y * y).sum())
-    return y / norm if normalize and norm > 0 else y
+    head = "intent" if config.task == "parsing" else "head"
+    return linear(tensors, head, pooled(config, tensors, features))
 
 
-def classify(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
-    """Logits [labels] of one text's features [tokens, F]."""
-    return _linear(tensors, "head", _text_vector(config, tensors, features)[0])
+def embedding(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
+    """Sentence vector [D] of length 1 (or 0)."""
+    vector = outputs(config, tensors, features)
+    length = np.sqrt(np.sum(vector**2))
+    return vector if length == 0 else vector / length
 
 
-def parse(config: PQRNNConfig, tensors: Tensors, features: Array) -> tuple[Array, Array]:
-    """Intent logits [intents] and slot logits [tokens, slots] of one text's features."""
-    v, states = _text_vector(config, tensors, features)
-    return _linear(tensors, "intent", v), _linear(tensors, "slots", states)
-
-
-def _linear(tensors: Tensors, name: str, x: Array) -> Array:
-    weight = np.asarray(tensors[f"{name}.weight"], np.float64)
-    return np.asarray(x, np.float64) @ weight.T + np.asarray(tensors[f"{name}.bias"], np.float64)
+def slots(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
+    """Logits of slot tags, [T, S]."""
+    return linear(tensors, "slots", states(config, tensors, features))
