@@ -44,10 +44,10 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("torch", ["2.4.1", "2.13.0"])
+@nox.parametrize("torch", ["2.7.1", "2.13.0"])
 def tests_torch(session: nox.Session, torch: str) -> None:
     """Run the tests with the oldest and the newest supported torch."""
-    numpy = "numpy<2.3" if torch == "2.4.1" else "numpy"
+    numpy = "numpy<2.3" if torch == "2.7.1" else "numpy"
     session.install(f"torch=={torch}", numpy)
     session.install(".[test]")
     session.run("pytest", "tests", *session.posargs)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..config import PQRNNConfig
 from . import functional, ops
-from .qrnn import gate_count, glorot_
+from .qrnn import gate_count, gate_product, glorot_
 
 __all__ = ["NormalizedQRNNLayer", "PQRNNEncoder", "to_ragged"]
 
@@ -100,7 +100,7 @@ class NormalizedQRNNLayer(nn.Module):
 
     def forward(self, rows: Tensor, offsets: Tensor) -> Tensor:
         """[tokens, C] and int64 offsets [n + 1] to [tokens, D * H]."""
-        gates = nn.functional.linear(rows, self.weight.flatten(0, 2))
+        gates = gate_product(rows, self.weight)
         real = torch.float64 if gates.dtype == torch.float64 else torch.float32
         scale, shift = self.scale.to(real), self.shift.to(real)
         shape = (self.hidden_size, self.kernel_size, self.pooling, self.direction)

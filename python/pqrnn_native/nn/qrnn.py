@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from . import functional, ops
 
-__all__ = ["QRNN", "gate_count"]
+__all__ = ["QRNN", "gate_count", "gate_product", "glorot_"]
 
 _GATES = {"f": 2, "fo": 3, "ifo": 4}
 
@@ -201,7 +201,7 @@ class QRNN(nn.Module):
             if layer and self.dropout and self.training:
                 rows = nn.functional.dropout(rows, self.dropout)
             weight = self.get_parameter(f"weight_l{layer}")
-            gates = _product(rows, weight)
+            gates = gate_product(rows, weight)
             h0 = None
             if hx is not None:
                 h0 = hx[layer * directions : (layer + 1) * directions].transpose(0, 1)
@@ -235,15 +235,18 @@ class QRNN(nn.Module):
         return torch.cat((fixed, shift.unsqueeze(0)))
 
 
-def _product(rows: Tensor, weight: Tensor) -> Tensor:
-    """Every tap of every gate of every row: [.., D * k * G * H].
+def gate_product(rows: Tensor, weight: Tensor) -> Tensor:
+    """Every tap of every gate of every row: [.., D * k * G * H] of [.., C] and [D, k, G * H, C].
 
-    A time-major tensor keeps its memory order.
+    A time-major tensor keeps its memory order. Under autocast to float16, which has no kernels, the
+    product is widened.
     """
-    flat = weight.reshape(-1, weight.shape[-1])
+    flat = weight.flatten(0, 2)
     if rows.dim() == 3 and rows.stride(0) < rows.stride(1):
-        return nn.functional.linear(rows.transpose(0, 1), flat).transpose(0, 1)
-    return nn.functional.linear(rows, flat)
+        gates = nn.functional.linear(rows.transpose(0, 1), flat).transpose(0, 1)
+    else:
+        gates = nn.functional.linear(rows, flat)
+    return gates.float() if gates.dtype == torch.float16 else gates
 
 
 def _ragged_order(batch_sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
