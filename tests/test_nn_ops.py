@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -382,6 +383,16 @@ def test_samples_cover_every_operator() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_opcheck(rng: np.random.Generator, name: str, make: Any) -> None:
     torch.library.opcheck(getattr(ops, name), make(rng))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_opcheck_of_permuted_input(order: tuple[int, ...]) -> None:
+    # Without neighbouring channels the kernel works on a copy; the fake must know its strides.
+    f = torch.rand(3, 4, 5).permute(order).detach().requires_grad_()
+    assert functional.forget_mult(f, f).shape == f.shape
+    torch.library.opcheck(ops.forget_mult, (f, f, None, None, None, False))
+    torch.library.opcheck(ops.qrnn_pool, (f, f, f, None, None, None, None, 0.0, False))
 
 
 def check_gradients(op: Any, args: list[Any], settings: tuple[Any, ...], outputs: int) -> None:
