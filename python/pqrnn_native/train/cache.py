@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checkpoint import write_whole
 from .teachers import Teacher
 
 _KEY_BYTES = 16
@@ -54,9 +55,7 @@ class TeacherCache:
             if found != meta:
                 raise ValueError(f"cache {str(self.folder)!r} holds {found}, wanted {meta}")
         else:
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(meta), "utf-8")
-            os.replace(temporary, path)
+            write_whole(path, [json.dumps(meta).encode()])
         self._vectors, self._keys = self.folder / "vectors.f16", self.folder / "keys.bin"
         self._rows: dict[bytes, int] = {}
         self._recover()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .._optional import require
+from ..checkpoint import write_whole
 
 
 class Bar:
@@ -62,7 +63,7 @@ class RunFolder:
                     "choose a new folder or delete it"
                 )
         else:
-            _write_whole(stored, json.dumps(self.description, indent=1).encode())
+            write_whole(stored, [json.dumps(self.description, indent=1).encode()])
 
     def seconds(self) -> float:
         """Training time so far, resumed parts included."""
@@ -134,9 +135,3 @@ class RunFolder:
         figure.tight_layout()
         figure.savefig(self.path / "curve.png", dpi=110)
         pyplot.close(figure)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
