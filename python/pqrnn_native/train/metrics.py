@@ -367,7 +367,6 @@ def _report(
 
     def group(rows: npt.NDArray[np.bool_], extra: int) -> tuple[Group, dict[str, Floats]]:
         scores, samples = {}, {}
-        generator = np.random.default_rng(seed)
         for name, metric in metrics.items():
             counts = metric.counts[rows]
             if metric.missing and extra:
@@ -375,6 +374,9 @@ def _report(
                 counts = np.concatenate([counts, wrong])
             value = float(metric.statistic(counts.sum(axis=0)))
             if resamples:
+                # The same seed for all: metrics that agree get one interval, and rows that are
+                # parallel over languages are drawn together.
+                generator = np.random.default_rng(seed)
                 samples[name] = _resampled(counts, metric.statistic, resamples, generator)
                 scores[name] = Score(value, *_interval(samples[name]))
             else:
@@ -391,7 +393,6 @@ def _report(
     average = {}
     for name in metrics:
         value = float(np.mean([g.scores[name].value for g in groups.values()]))
-        # Languages are resampled independently, so their resamples may be averaged as they come.
         bounds = (
             _interval(np.mean([s[name] for s in samples.values()], axis=0)) if resamples else ()
         )
