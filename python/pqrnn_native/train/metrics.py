@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..projection import Projection
 from ..tags import Span, SpanLabel, decode_tags, encode_tags
-from .readers.base import Example
+from .readers.base import Example, Task
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = str | Collection[str]
@@ -309,7 +309,7 @@ class Report:
         average: the unweighted mean over the languages of each metric.
     """
 
-    task: Literal["parse", "classify", "tag"]
+    task: Task
     overall: Group
     languages: dict[str, Group]
     average: dict[str, Score]
@@ -351,7 +351,7 @@ class _Metric(NamedTuple):
 
 
 def _report(
-    task: Literal["parse", "classify", "tag"],
+    task: Task,
     languages: Sequence[str],
     metrics: Mapping[str, _Metric],
     unparsed: Mapping[str, int],
@@ -427,7 +427,7 @@ def parsing_report(
             without examples.
     """
     metrics = {"exact_match": _Metric(_exact_counts(gold, parses), _ratio, missing=True)}
-    task: Literal["parse", "tag"] = "parse" if any(row.intent for row in gold) else "tag"
+    task: Task = "parse" if any(row.intent for row in gold) else "tag"
     if task == "parse":
         metrics["intent_accuracy"] = _Metric(_intent_counts(gold, parses), _ratio)
     metrics["slot_f1"] = _Metric(_slot_counts(gold, parses), _f1)
