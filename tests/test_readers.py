@@ -206,6 +206,7 @@ def test_multiatis(tmp_path: Path) -> None:
         f"3\t{FLIGHTS}\tO O B-city I-city\tflight#fare",
         "4\tflights\tX\tflight",
         "5\tflights\tO",
+        "6\t \t \tflight",
     )
     # Tokens are split at U+0020 alone: this one has a no-break space inside.
     write(tmp_path / "train_FR.tsv.gz", head, "1\tvols à\u00a0paris\tO B-city\tflight")
@@ -222,6 +223,7 @@ def test_multiatis(tmp_path: Path) -> None:
         3: "4 tokens but 3 tags",
         5: "a tag is 'O', 'B-X', 'I-X' or 'LEFT@n|RIGHT', got 'X'",
         6: "3 columns instead of 4",
+        7: "no text",
     }
     assert splits(spec) == ("train", "dev")
 
@@ -393,13 +395,17 @@ def test_mtod(tmp_path: Path, name: str) -> None:
         "alarm/set\t0:2:day,3:5:alarm/what\tab cd \tth_TH\t{}",
         "alarm/set\t\tab\tth_TH\t{}",
         "alarm/set\t0-2-day\tab\tth_TH\t{}",
+        "alarm/set\t1:2:day\ta b\tth_TH\t{}",
     )
     examples = read_examples(f"mtod:{tmp_path}", "train")
     assert list(examples) == [
         Example("ab cd ", "th", "alarm/set", ((0, 2, "day"), (3, 5, "alarm/what"))),
         Example("ab", "th", "alarm/set"),
     ]
-    assert reasons(examples.skipped) == {3: "a slot must be 'start:end:label', got '0-2-day'"}
+    assert reasons(examples.skipped) == {
+        3: "a slot must be 'start:end:label', got '0-2-day'",
+        4: "slot (1, 2, 'day') holds white space only",
+    }
 
 
 # --- Labels
@@ -410,6 +416,7 @@ def test_csv(tmp_path: Path) -> None:
         tmp_path / "a.csv",
         "id,label,text",
         '1,good,"it is, well, fine"',
+        "1,good," + "long" * 40000,
         '2,bad,"two',
         'lines"',
         "3,bad",
@@ -424,9 +431,10 @@ def test_csv(tmp_path: Path) -> None:
         Example("two\nlines", labels=("bad",)),
     ]
     assert reasons(examples.skipped) == {
-        5: "2 columns instead of 3",
-        6: "no label",
-        8: "no text",
+        3: "field larger than field limit (131072)",
+        6: "2 columns instead of 3",
+        7: "no label",
+        9: "no text",
     }
     with pytest.raises(ValueError, match="needs a header with 'label', got .*'labl'"):
         read_examples(f"csv:{write(path, 'text,labl', 'a,b')}", "train")

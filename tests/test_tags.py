@@ -196,6 +196,8 @@ def test_a_tag_set() -> None:
     assert len(tags) == 3
     assert tags == TagSet(("O", "B-X", "I-X")) == pickle.loads(pickle.dumps(tags))
     assert tags != TagSet(["O", "I-X", "B-X"])
+    assert len({tags, TagSet(tags.names)}) == 1
+    assert eval(repr(tags)) == tags
     np.testing.assert_array_equal(tags.ids(["I-X", "O"]), [2, 0])
     np.testing.assert_array_equal(tags.encode([(0, 1), (2, 3)], [(0, 3, "X")]), [1, 2])
     assert tags.ids([]).dtype == np.int64

@@ -88,7 +88,7 @@ def _macro_f1(sums: Floats) -> Floats:
 
 
 def _paired(name: str, first: Sequence[object], second: Sequence[object]) -> None:
-    if len(first) != len(second) or not first:
+    if not len(first) == len(second) > 0:
         raise ValueError(
             f"{name} must be one for each of at least one example, "
             f"got {len(second)} for {len(first)}"
