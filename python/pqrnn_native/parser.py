@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -136,9 +137,10 @@ class Parser(Model):
         intents, offsets, spans, slots = self._core.parse(_items(texts), threads, batch_size, False)
         if isinstance(texts, str | bytes):
             return ParseLogits(intents[0], slots, spans)
-        borders = offsets.tolist()
-        pieces = [slice(a, b) for a, b in zip(borders, borders[1:], strict=False)]
-        return ParseLogits(intents, [slots[piece] for piece in pieces], [spans[p] for p in pieces])
+        pieces = [slice(a, b) for a, b in pairwise(offsets.tolist())]
+        return ParseLogits(
+            intents, [slots[piece] for piece in pieces], [spans[piece] for piece in pieces]
+        )
 
     def _parse(self, items: Items, threads: int, batch_size: int) -> list[Parse]:
         intents, offsets, spans, slots = self._core.parse(items, threads, batch_size, True)
@@ -162,7 +164,7 @@ def _items(texts: Any) -> Items:
         return (texts,)
     items = tuple(texts) if hasattr(texts, "__iter__") else texts
     native.Texts(items)  # raises for the first item that is no text
-    return items  # type: ignore[no-any-return]
+    return items
 
 
 def _parts(items: Items) -> Iterator[Items]:
