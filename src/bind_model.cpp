@@ -156,8 +156,8 @@ py::tuple encode_tokens(const pqrnn::Model& self, py::handle text) {
 }
 
 // (intents [texts, intents], offsets [texts + 1], spans [tokens, 2], slot logits [tokens, slots]);
-// intents are logits, or with `normalize` probabilities; spans count as encode_tokens() does. Text i
-// has the tokens offsets[i] to offsets[i + 1].
+// intents are logits, or with `normalize` probabilities; spans count as encode_tokens() does. Text
+// i has the tokens offsets[i] to offsets[i + 1].
 py::tuple parse(const pqrnn::Model& self, const py::tuple& items, int threads,
                 std::size_t batch_size, bool normalize) {
   const Texts texts(items, "texts");

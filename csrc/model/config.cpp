@@ -236,8 +236,8 @@ Status ModelConfig::validate() const {
                    std::to_string(pooled_size()) + ", got " + std::to_string(attention_heads));
   }
   const bool parsing = task == Task::parsing;
-  PQRNN_TRY(check_names("labels", labels,
-                        task == Task::classification ? Use::required : Use::forbidden));
+  PQRNN_TRY(
+      check_names("labels", labels, task == Task::classification ? Use::required : Use::forbidden));
   PQRNN_TRY(check_names("intents", intents, parsing ? Use::optional : Use::forbidden));
   PQRNN_TRY(check_names("slots", slots, parsing ? Use::required : Use::forbidden));
   if (multi_label && task != Task::classification) {

@@ -53,8 +53,9 @@ class Model {
   }
   std::size_t weight_bytes() const { return weights_.bytes(); }
 
-  // Not for parsing. out [count, output_size()]. A text without positions gives a zero vector (embedding) or the
-  // head's bias (classification). On an error or a stop the content of `out` is undefined.
+  // Not for parsing. out [count, output_size()]. A text without positions gives a zero vector
+  // (embedding) or the head's bias (classification). On an error or a stop the content of `out` is
+  // undefined.
   Status encode(const std::string_view* texts, std::size_t count, const EncodeOptions& options,
                 float* out) const;
 

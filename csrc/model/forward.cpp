@@ -116,11 +116,10 @@ void list_tokens(const Network& network, Workspace& work) {
 }  // namespace
 
 std::size_t Workspace::bytes() const {
-  const std::size_t floats = bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() +
-                             carry.capacity() + attention.capacity() + pooled.capacity() +
-                             outputs.capacity() + token_bottleneck.capacity() +
-                             token_rows.capacity() + context.capacity() + token_states.capacity() +
-                             token_slots.capacity();
+  const std::size_t floats =
+      bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() + carry.capacity() +
+      attention.capacity() + pooled.capacity() + outputs.capacity() + token_bottleneck.capacity() +
+      token_rows.capacity() + context.capacity() + token_states.capacity() + token_slots.capacity();
   const std::size_t per_position = sizeof(rows[0]) + sizeof(products[0]) + sizeof(miss_of[0]);
   return floats * sizeof(float) + rows.capacity() * per_position +
          projected.seeds.capacity() * sizeof(projected.seeds[0]) +
@@ -216,7 +215,8 @@ bool run_slots(const Network& network, Workspace& work, Stop& stop, float* out) 
     for (std::size_t i = 0; i < count; ++i, out += size) {
       std::copy_n(work.token_slots.data() + i * weights.slots.columns, size, out);
       if (!network.config.slot_context) continue;
-      const float* context = work.context.data() + work.text_of[begin + i] * weights.context.columns;
+      const float* context =
+          work.context.data() + work.text_of[begin + i] * weights.context.columns;
       network.kernels.dense.add_scaled(1.0f, context, out, size);
     }
   }
