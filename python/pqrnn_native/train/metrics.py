@@ -87,10 +87,6 @@ def _macro_f1(sums: Floats) -> Floats:
     return _ratio(np.stack([_f1(counts).sum(axis=-1), occurs.sum(axis=-1)], axis=-1))
 
 
-def _micro_f1(sums: Floats) -> Floats:
-    return _f1(sums.reshape(*sums.shape[:-1], -1, 3).sum(axis=-2))
-
-
 def _paired(name: str, first: Sequence[object], second: Sequence[object]) -> None:
     if len(first) != len(second) or not first:
         raise ValueError(
@@ -161,6 +157,11 @@ def _label_counts(gold: Sequence[Labels], predicted: Sequence[Labels]) -> Floats
     return counts.reshape(len(pairs), -1)
 
 
+def _all_labels(counts: Floats) -> Floats:
+    """From ``[n, 3 * labels]`` to ``[n, 3]``."""
+    return counts.reshape(len(counts), -1, 3).sum(axis=1)
+
+
 def _same_counts(gold: Sequence[Labels], predicted: Sequence[Labels]) -> Floats:
     _paired("predictions", gold, predicted)
     return _with_one(_label_set(a) == _label_set(b) for a, b in zip(gold, predicted, strict=True))
@@ -220,7 +221,7 @@ def accuracy(gold: Sequence[Labels], predicted: Sequence[Labels]) -> float:
 
 def micro_f1(gold: Sequence[Labels], predicted: Sequence[Labels]) -> float:
     """F1 over all labels of all examples; arguments and errors as `accuracy`."""
-    return float(_micro_f1(_label_counts(gold, predicted).sum(axis=0)))
+    return float(_f1(_all_labels(_label_counts(gold, predicted)).sum(axis=0)))
 
 
 def macro_f1(gold: Sequence[Labels], predicted: Sequence[Labels]) -> float:
@@ -237,9 +238,14 @@ def _resampled(
     """The statistic of ``count`` resamples: float64 ``[count]``."""
     rows = len(values)
     sums = np.empty((count, values.shape[1]))
-    for number in range(count):
-        weights = np.bincount(generator.integers(rows, size=rows), minlength=rows)
-        sums[number] = weights @ values
+    # As many resamples at a time as make a matrix of some 16 MB.
+    chunk = max(1, 2_000_000 // rows)
+    for start in range(0, count, chunk):
+        some = sums[start : start + chunk]
+        weights = np.empty((len(some), rows))
+        for weight in weights:
+            weight[:] = np.bincount(generator.integers(rows, size=rows), minlength=rows)
+        np.matmul(weights, values, out=some)
     return statistic(sums)
 
 
@@ -375,10 +381,13 @@ def _report(
                 scores[name] = Score(value)
         return Group(int(rows.sum()), extra, scores), samples
 
-    overall, _ = group(np.ones(len(of_row), np.bool_), sum(unparsed.values()))
     groups, samples = {}, {}
     for language in sorted(set(languages)):
         groups[language], samples[language] = group(of_row == language, unparsed.get(language, 0))
+    if len(groups) == 1:
+        overall = next(iter(groups.values()))
+    else:
+        overall, _ = group(np.ones(len(of_row), np.bool_), sum(unparsed.values()))
     average = {}
     for name in metrics:
         value = float(np.mean([g.scores[name].value for g in groups.values()]))
@@ -454,7 +463,7 @@ def classification_report(
     counts = _label_counts(labels, predicted)
     metrics = {
         "accuracy": _Metric(_same_counts(labels, predicted), _ratio),
-        "micro_f1": _Metric(counts, _micro_f1),
+        "micro_f1": _Metric(_all_labels(counts), _f1),
         "macro_f1": _Metric(counts, _macro_f1),
     }
     return _report("classify", [row.language for row in gold], metrics, {}, resamples, seed)
