@@ -19,12 +19,12 @@ class _Model(nn.Module):
     task: str
     heads: tuple[str, ...] = ("head",)
 
-    def __init__(self, config: PQRNNConfig) -> None:
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
         if config.task != self.task:
             raise ValueError(f"config.task must be {self.task!r}, got {config.task!r}")
         self.config = config
-        self.encoder = PQRNNEncoder(config)
+        self.encoder = PQRNNEncoder(config, dropout)
 
     def _linear(self, outputs: int) -> nn.Linear:
         linear = nn.Linear(self.encoder.width, outputs)
@@ -55,6 +55,7 @@ class PQRNNForSentenceEmbedding(_Model):
 
     Args:
         config: With ``task="embedding"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -62,8 +63,8 @@ class PQRNNForSentenceEmbedding(_Model):
 
     task = "embedding"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = self._linear(config.output_size)
 
     def forward(
@@ -98,6 +99,7 @@ class PQRNNForClassification(_Model):
 
     Args:
         config: With ``task="classification"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -105,8 +107,8 @@ class PQRNNForClassification(_Model):
 
     task = "classification"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = self._linear(len(config.labels))
 
     def forward(
@@ -127,6 +129,7 @@ class PQRNNForParsing(_Model):
 
     Args:
         config: With ``task="parsing"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -135,8 +138,8 @@ class PQRNNForParsing(_Model):
     task = "parsing"
     heads = ("intent", "slots")
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.intent = self._linear(len(config.intents))
         self.slots = self._linear(len(config.slots))
 

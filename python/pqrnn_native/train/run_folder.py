@@ -96,11 +96,13 @@ class RunFolder:
         self._best, self._earlier_seconds = state["best"], state["seconds"]
         return state
 
-    def keep_best(self, score: float, save: Callable[[Path], None]) -> None:
-        """Save the model when ``score`` is the highest so far."""
-        if self._best is None or score > self._best:
-            save(self.model_path)
-            self._best = score
+    def keep_best(self, score: float, save: Callable[[Path], None]) -> bool:
+        """Save the model when ``score`` is the highest so far; returns whether it is."""
+        if self._best is not None and not score > self._best:
+            return False
+        save(self.model_path)
+        self._best = score
+        return True
 
     def best_shown(self) -> dict[str, float]:
         return {} if self._best is None else {"best": self._best}
