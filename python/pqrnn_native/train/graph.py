@@ -31,7 +31,7 @@ class Answers:
         self._config = config
         self._spans: list[list[Span]] = []
         if config.slots:
-            self._spans = token_spans(self._texts, config)
+            self._spans = token_spans(self._texts, config.projection)
             self._tags = TagSet(config.slots)
 
     def __call__(self, learner: Learner) -> list[Any]:

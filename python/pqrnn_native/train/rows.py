@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..config import PQRNNConfig
+from ..config import PQRNNConfig, ProjectionConfig
 from ..projection import Projection
 from ..tags import encode_tags
 from .readers import Example
@@ -67,7 +67,7 @@ def encode_rows(
     projection = config.projection
     marks = (int(projection.bos), int(projection.eos))
     if spans is None:
-        spans = token_spans([example.text for example in examples], config)
+        spans = token_spans([example.text for example in examples], projection)
     limit = max_tokens or max((len(s) for s in spans), default=0)
     counts = np.array([min(len(s), limit) for s in spans], dtype=np.int64)
     lengths = counts + sum(marks)
@@ -85,9 +85,9 @@ def encode_rows(
     )
 
 
-def token_spans(texts: Sequence[str], config: PQRNNConfig) -> list[list[tuple[int, int]]]:
+def token_spans(texts: Sequence[str], config: ProjectionConfig) -> list[list[tuple[int, int]]]:
     """Character spans of each text's tokens as the model sees them, without marks."""
-    projection = Projection(**{**asdict(config.projection), "distortion": 0.0})
+    projection = Projection(**{**asdict(config), "distortion": 0.0})
     return [projection.spans(text) for text in texts]
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ..config import PQRNNConfig, ProjectionConfig
 
 Task = Literal["parse", "classify", "tag"]
 TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
+
+
+DEFAULT_PROJECTION = ProjectionConfig(feature_size=1024, split="words")
+DEFAULT_SHAPE: Mapping[str, Any] = {
+    "bottleneck_size": 256,
+    "state_size": 128,
+    "kernel_size": 2,
+    "num_layers": 4,
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,8 @@ def default_config(
     intents: Sequence[str] = (),
     slots: Sequence[str] = (),
     multi_label: bool = False,
+    projection: Mapping[str, Any] | None = None,
+    **shape: Any,
 ) -> PQRNNConfig:
     """The shape that is trained unless another is given: about 2 million weights.
 
@@ -119,22 +130,21 @@ def default_config(
         intents: of ``"parse"``.
         slots: tags of ``"parse"`` and ``"tag"``.
         multi_label: of ``"classify"``.
+        projection: fields of :class:`ProjectionConfig` that are to differ from the default.
+        **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
 
     Raises:
-        ValueError: Unknown task, or names that do not fit it.
+        ValueError: Unknown task, a value out of range, or names that do not fit the task.
+        TypeError: Unknown field, or a value of the wrong type.
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     return PQRNNConfig(
         task="classification" if task == "classify" else "parsing",
-        projection=ProjectionConfig(feature_size=1024, split="words"),
-        bottleneck_size=256,
-        state_size=128,
-        kernel_size=2,
-        num_layers=4,
-        zoneout=0.0,
+        projection=replace(DEFAULT_PROJECTION, **(projection or {})),
         labels=tuple(labels),
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
+        **{**DEFAULT_SHAPE, **shape},
     )

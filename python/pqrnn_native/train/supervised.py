@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ from .rows import IGNORED, TrainingRows
 from .run_folder import Bar, RunFolder
 from .settings import TrainSettings
 
-Evaluate = Callable[[Learner], tuple[float, Mapping[str, float]]]
+Evaluate = Callable[[], tuple[float, Mapping[str, float]]]
+Keep = Callable[[Mapping[str, Any]], None]
 
 _LEAST = 2  # rows of a batch, since batch norm needs some
 
@@ -115,10 +117,11 @@ def train(
     data: TrainingRows,
     run: RunFolder,
     evaluate: Evaluate,
-    keep: Callable[[Learner, Mapping[str, float]], None],
+    keep: Keep,
     *,
     processes: Processes,
     progress: bool | None,
+    say: Callable[[str], object],
 ) -> None:
     """Train to the last epoch or until it no longer gets better, from a checkpoint if there is one.
 
@@ -129,9 +132,10 @@ def train(
         data: on what.
         run: where its log and checkpoints go.
         evaluate: the score to be made large, and other figures to log.
-        keep: called after the best evaluation so far, to save the model.
+        keep: called with the row for the log after the best evaluation so far, to save the model.
         processes: this process's place.
         progress: show a bar; None shows one on a terminal.
+        say: called with a line about what is trained and with every row of the log.
     """
     settings = learner.settings
     size = settings.batch_size * processes.world
@@ -143,6 +147,8 @@ def train(
         learner.load(state["learner"])
     if stopped or first >= steps:
         return
+    weights = sum(parameter.numel() for parameter in learner.averaged.model.parameters())
+    say(f"{len(data)} rows, {weights:,} weights, {steps} steps of {size} rows, from step {first}")
     show = progress if processes.first else False
     meter = _Meter()
     with run.bar("train", total=steps, unit="step", show=show) as bar:
@@ -156,8 +162,16 @@ def train(
             if (step + 1) % settings.evaluate_every and step + 1 < steps:
                 continue
             if processes.first:
-                better = _evaluate(learner, step + 1, run, evaluate, keep, meter)
+                score, scores = evaluate()
+                rate_now = round(learner.optimizer.param_groups[0]["lr"], 8)
+                figures = {"learning_rate": rate_now, **meter.means(), **scores}
+                better = run.keep_best(
+                    score, lambda _path, row={"step": step + 1, **figures}: keep(row)
+                )
                 waited = 0 if better else waited + 1
+                row = {"step": step + 1, **meter.clock(run), **figures}
+                run.log(row)
+                say(json.dumps(row))
             stopped = processes.agree(bool(settings.patience) and waited >= settings.patience)
             if processes.first:
                 run.save_checkpoint(
@@ -203,6 +217,10 @@ class _Meter:
     def speed(self) -> float:
         return self.tokens / max(1e-9, time.monotonic() - self.started)
 
+    def clock(self, run: RunFolder) -> dict[str, float]:
+        """What depends on the machine, and so is not stored with a model."""
+        return {"seconds": round(run.seconds(), 1), "tokens_per_second": round(self.speed())}
+
     def means(self) -> dict[str, float]:
         return {name: round(value / self.steps, 5) for name, value in self.sums.items()}
 
@@ -212,25 +230,3 @@ def _show(
 ) -> None:
     shown = {**parts, **run.best_shown(), "tokens/s": meter.speed()}
     bar.at(done, steps, **shown)
-
-
-def _evaluate(
-    learner: Learner,
-    step: int,
-    run: RunFolder,
-    evaluate: Evaluate,
-    keep: Callable[[Learner, Mapping[str, float]], None],
-    meter: _Meter,
-) -> bool:
-    row: dict[str, Any] = {
-        "step": step,
-        "seconds": round(run.seconds(), 1),
-        "tokens_per_second": round(meter.speed()),
-        "learning_rate": learner.optimizer.param_groups[0]["lr"],
-        **meter.means(),
-    }
-    score, figures = evaluate(learner)
-    row |= figures
-    better = run.keep_best(score, lambda _path: keep(learner, row))
-    run.log(row)
-    return better
