@@ -114,7 +114,9 @@ def run(options: argparse.Namespace) -> None:
         test=options.test,
         languages=languages,
         config=_shape(options),
-        settings=TrainSettings(**_given(options, [name for name, *_ in _TRAINING]), bfloat16=not options.float32),
+        settings=TrainSettings(
+            **_given(options, [name for name, *_ in _TRAINING]), bfloat16=not options.float32
+        ),
         init=options.init,
         dtype=options.dtype,
         say=lambda line: print(line, file=sys.stderr, flush=True),

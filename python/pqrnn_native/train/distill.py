@@ -109,9 +109,7 @@ class Student:
         self.training_projection = Projection(
             **{**asdict(config.projection), "max_tokens": settings.max_tokens}
         )
-        self.averaged = Averaged(
-            nn.PQRNNForSentenceEmbedding(config).to(self.device), settings.ema
-        )
+        self.averaged = Averaged(nn.PQRNNForSentenceEmbedding(config).to(self.device), settings.ema)
         self.model, self.average = self.averaged.model, self.averaged.average
         self.optimizer = adamw(self.model, settings.learning_rate, settings.weight_decay)
 

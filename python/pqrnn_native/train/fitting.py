@@ -204,9 +204,7 @@ class _Saver:
             "run": self._run.description,
             "result": dict(figures),
         }
-        save_model(
-            self._run.model_path, self._config, average.export_tensors(), info, self._dtype
-        )
+        save_model(self._run.model_path, self._config, average.export_tensors(), info, self._dtype)
 
     def load(self, learner: Learner) -> dict[str, Any]:
         """Put the best weights into the learner's average; returns their row of the log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -63,7 +63,7 @@ class Answers:
         if logits.sentence is not None:
             intents = [self._config.intents[k] for k in logits.sentence.numpy().argmax(axis=1)]
         scores, offsets = self._without_marks(logits.tags.numpy(), offsets)
-        best = self._tags.best(scores, offsets)
+        best = self._tags.best(scores, offsets.tolist())
         parses = []
         for at, (row, intent) in enumerate(zip(rows, intents, strict=True)):
             names = [self._tags.names[k] for k in best[offsets[at] : offsets[at + 1]]]

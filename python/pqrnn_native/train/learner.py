@@ -65,14 +65,12 @@ class Learner:
                 model, broadcast_buffers=False
             )
 
-    def train(self, texts: Sequence[str], seed: int) -> tuple[Logits, Inputs]:
-        """Logits of augmented texts, with gradients, and the inputs they come from."""
+    def train(self, texts: Sequence[str], seed: int) -> Logits:
+        """Logits of augmented texts, with gradients."""
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.settings.bfloat16
-        ):
-            return _logits(self._parallel, inputs), inputs
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            return _logits(self._parallel, inputs)
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 256

@@ -1,4 +1,4 @@
-"""What every training loop here shares: optimiser, learning rate, averaged weights, random seeds."""
+"""What training loops share: optimiser, learning rate, averaged weights, random seeds."""
 
 from __future__ import annotations
 

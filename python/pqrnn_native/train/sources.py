@@ -13,7 +13,7 @@ from .batches import digest
 from .readers import Example, Examples, Split, read_examples, splits
 from .settings import Task
 
-Source: TypeAlias = Examples | Iterable[Example] | str | Sequence[str]
+Source: TypeAlias = Examples | Iterable[Example] | str | list[str]
 
 _DEV_SHARE = 0.1
 
@@ -47,7 +47,9 @@ def examples_of(
             several = kind == "classify" and any(len(row.labels) != 1 for row in rows)
             found = Examples(kind, rows, multi_label=several)
         else:
-            raise TypeError(f"{split} data must be examples or names kind:path, got {source!r:.200}")
+            raise TypeError(
+                f"{split} data must be examples or names kind:path, got {source!r:.200}"
+            )
     if task is None or found.task == task:
         return found
     if task == "tag" and found.task == "parse":  # the slots alone
@@ -70,18 +72,18 @@ def dev_of(
     Named sets that all have a dev split give it. Otherwise a tenth of the training examples is set
     aside, chosen by the seed.
     """
-    names = [source] if isinstance(source, str) else source
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        if all("dev" in splits(name) for name in names):
-            return train, examples_of(names, "dev", train.task, languages)
+    items = [source] if isinstance(source, str) else source
+    names = [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
+    if names and all("dev" in splits(name) for name in names):
+        return train, examples_of(names, "dev", train.task, languages)
     if len(train) < 4:
         raise ValueError(f"train must have at least 4 rows to set some aside, got {len(train)}")
     order = np.random.default_rng(seed).permutation(len(train))
     size = max(1, round(_DEV_SHARE * len(train)))
-    parts = [[train.rows[row] for row in np.sort(order[at])] for at in (slice(size, None), slice(size))]
-    rest, dev = (
-        dataclasses.replace(train, rows=part, skipped=[], unparsed={}) for part in parts
-    )
+    parts = [
+        [train.rows[row] for row in np.sort(order[at])] for at in (slice(size, None), slice(size))
+    ]
+    rest, dev = (dataclasses.replace(train, rows=part, skipped=[], unparsed={}) for part in parts)
     return rest, dev
 
 

@@ -6,6 +6,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,9 +58,7 @@ def losses(
             total = binary_cross_entropy_with_logits(logits.sentence, soft, reduction="sum")
             parts["loss"] = total / (rows * gold.shape[1])
         else:
-            total = cross_entropy(
-                logits.sentence, gold, reduction="sum", label_smoothing=smoothing
-            )
+            total = cross_entropy(logits.sentence, gold, reduction="sum", label_smoothing=smoothing)
             parts["intent_loss" if tags is not None else "loss"] = total / rows
     if logits.tags is not None and tags is not None:
         gold = torch.from_numpy(tags).to(logits.tags.device)
@@ -70,7 +70,11 @@ def losses(
 
 
 def train_step(
-    learner: Learner, data: TrainingRows, rows: npt.NDArray[np.int64], step: int, processes: Processes
+    learner: Learner,
+    data: TrainingRows,
+    rows: npt.NDArray[np.int64],
+    step: int,
+    processes: Processes,
 ) -> dict[str, float]:
     """One step on a whole batch, of which this process takes its share.
 
@@ -84,7 +88,7 @@ def train_step(
     seed_step(settings.seed, step, processes.rank)
     own = rows[processes.rank :: processes.world]
     seed = int(np.random.default_rng([settings.seed, step]).integers(2**63))
-    logits, inputs = learner.train([data.texts[row] for row in own], seed)
+    logits = learner.train([data.texts[row] for row in own], seed)
     tags = None
     tokens = int(data.lengths[rows].sum())
     if data.tags is not None:
@@ -165,9 +169,7 @@ def train(
                 score, scores = evaluate()
                 rate_now = round(learner.optimizer.param_groups[0]["lr"], 8)
                 figures = {"learning_rate": rate_now, **meter.means(), **scores}
-                better = run.keep_best(
-                    score, lambda _path, row={"step": step + 1, **figures}: keep(row)
-                )
+                better = run.keep_best(score, partial(_keep, keep, step + 1, figures))
                 waited = 0 if better else waited + 1
                 row = {"step": step + 1, **meter.clock(run), **figures}
                 run.log(row)
@@ -185,6 +187,10 @@ def train(
             meter = _Meter()
             if stopped:
                 break
+
+
+def _keep(keep: Keep, step: int, figures: Mapping[str, float], _path: Path) -> None:
+    keep({"step": step, **figures})
 
 
 def total_steps(rows: int, settings: TrainSettings, processes: Processes) -> int:
