@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..projection import Projection
 from ..tags import Span, SpanLabel, decode_tags, encode_tags
-from .readers.base import Example
+from .readers.base import Example, Task
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = str | Collection[str]
@@ -87,12 +87,8 @@ def _macro_f1(sums: Floats) -> Floats:
     return _ratio(np.stack([_f1(counts).sum(axis=-1), occurs.sum(axis=-1)], axis=-1))
 
 
-def _micro_f1(sums: Floats) -> Floats:
-    return _f1(sums.reshape(*sums.shape[:-1], -1, 3).sum(axis=-2))
-
-
 def _paired(name: str, first: Sequence[object], second: Sequence[object]) -> None:
-    if len(first) != len(second) or not first:
+    if not len(first) == len(second) > 0:
         raise ValueError(
             f"{name} must be one for each of at least one example, "
             f"got {len(second)} for {len(first)}"
@@ -161,6 +157,11 @@ def _label_counts(gold: Sequence[Labels], predicted: Sequence[Labels]) -> Floats
     return counts.reshape(len(pairs), -1)
 
 
+def _all_labels(counts: Floats) -> Floats:
+    """From ``[n, 3 * labels]`` to ``[n, 3]``."""
+    return counts.reshape(len(counts), -1, 3).sum(axis=1)
+
+
 def _same_counts(gold: Sequence[Labels], predicted: Sequence[Labels]) -> Floats:
     _paired("predictions", gold, predicted)
     return _with_one(_label_set(a) == _label_set(b) for a, b in zip(gold, predicted, strict=True))
@@ -220,7 +221,7 @@ def accuracy(gold: Sequence[Labels], predicted: Sequence[Labels]) -> float:
 
 def micro_f1(gold: Sequence[Labels], predicted: Sequence[Labels]) -> float:
     """F1 over all labels of all examples; arguments and errors as `accuracy`."""
-    return float(_micro_f1(_label_counts(gold, predicted).sum(axis=0)))
+    return float(_f1(_all_labels(_label_counts(gold, predicted)).sum(axis=0)))
 
 
 def macro_f1(gold: Sequence[Labels], predicted: Sequence[Labels]) -> float:
@@ -237,9 +238,14 @@ def _resampled(
     """The statistic of ``count`` resamples: float64 ``[count]``."""
     rows = len(values)
     sums = np.empty((count, values.shape[1]))
-    for number in range(count):
-        weights = np.bincount(generator.integers(rows, size=rows), minlength=rows)
-        sums[number] = weights @ values
+    # As many resamples at a time as make a matrix of some 16 MB.
+    chunk = max(1, 2_000_000 // rows)
+    for start in range(0, count, chunk):
+        some = sums[start : start + chunk]
+        weights = np.empty((len(some), rows))
+        for weight in weights:
+            weight[:] = np.bincount(generator.integers(rows, size=rows), minlength=rows)
+        np.matmul(weights, values, out=some)
     return statistic(sums)
 
 
@@ -303,7 +309,7 @@ class Report:
         average: the unweighted mean over the languages of each metric.
     """
 
-    task: Literal["parse", "classify", "tag"]
+    task: Task
     overall: Group
     languages: dict[str, Group]
     average: dict[str, Score]
@@ -345,7 +351,7 @@ class _Metric(NamedTuple):
 
 
 def _report(
-    task: Literal["parse", "classify", "tag"],
+    task: Task,
     languages: Sequence[str],
     metrics: Mapping[str, _Metric],
     unparsed: Mapping[str, int],
@@ -361,7 +367,6 @@ def _report(
 
     def group(rows: npt.NDArray[np.bool_], extra: int) -> tuple[Group, dict[str, Floats]]:
         scores, samples = {}, {}
-        generator = np.random.default_rng(seed)
         for name, metric in metrics.items():
             counts = metric.counts[rows]
             if metric.missing and extra:
@@ -369,20 +374,25 @@ def _report(
                 counts = np.concatenate([counts, wrong])
             value = float(metric.statistic(counts.sum(axis=0)))
             if resamples:
+                # The same seed for all: metrics that agree get one interval, and rows that are
+                # parallel over languages are drawn together.
+                generator = np.random.default_rng(seed)
                 samples[name] = _resampled(counts, metric.statistic, resamples, generator)
                 scores[name] = Score(value, *_interval(samples[name]))
             else:
                 scores[name] = Score(value)
         return Group(int(rows.sum()), extra, scores), samples
 
-    overall, _ = group(np.ones(len(of_row), np.bool_), sum(unparsed.values()))
     groups, samples = {}, {}
     for language in sorted(set(languages)):
         groups[language], samples[language] = group(of_row == language, unparsed.get(language, 0))
+    if len(groups) == 1:
+        overall = next(iter(groups.values()))
+    else:
+        overall, _ = group(np.ones(len(of_row), np.bool_), sum(unparsed.values()))
     average = {}
     for name in metrics:
         value = float(np.mean([g.scores[name].value for g in groups.values()]))
-        # Languages are resampled independently, so their resamples may be averaged as they come.
         bounds = (
             _interval(np.mean([s[name] for s in samples.values()], axis=0)) if resamples else ()
         )
@@ -417,7 +427,7 @@ def parsing_report(
             without examples.
     """
     metrics = {"exact_match": _Metric(_exact_counts(gold, parses), _ratio, missing=True)}
-    task: Literal["parse", "tag"] = "parse" if any(row.intent for row in gold) else "tag"
+    task: Task = "parse" if any(row.intent for row in gold) else "tag"
     if task == "parse":
         metrics["intent_accuracy"] = _Metric(_intent_counts(gold, parses), _ratio)
     metrics["slot_f1"] = _Metric(_slot_counts(gold, parses), _f1)
@@ -454,7 +464,7 @@ def classification_report(
     counts = _label_counts(labels, predicted)
     metrics = {
         "accuracy": _Metric(_same_counts(labels, predicted), _ratio),
-        "micro_f1": _Metric(counts, _micro_f1),
+        "micro_f1": _Metric(_all_labels(counts), _f1),
         "macro_f1": _Metric(counts, _macro_f1),
     }
     return _report("classify", [row.language for row in gold], metrics, {}, resamples, seed)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import base, mtop
+from . import base, labelled, massive, mtod, mtop, multiatis, tables, tokens
 from .base import Example, Examples, Kind, Skipped, Split, Task
 
 __all__ = ["KINDS", "Example", "Examples", "Skipped", "Split", "Task", "read_examples", "splits"]
 
 KINDS: dict[str, Kind] = {
     "mtop": mtop.KIND,
+    "multiatis": multiatis.KIND,
+    "atis": tokens.ATIS,
+    "massive": massive.KIND,
+    "snips": tokens.SNIPS,
+    "mtod": mtod.KIND,
+    "iob": tokens.IOB,
+    "csv": tables.CSV,
+    "jsonl": tables.JSONL,
+    "clinc150": labelled.CLINC150,
+    "banking77": labelled.BANKING77,
+    "goemotions": labelled.GOEMOTIONS,
+    "sst2": labelled.SST2,
 }
 
 

@@ -7,11 +7,14 @@ import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from ...tags import Span, SpanLabel
+from ...tags import Span, SpanLabel, decode_tags
 from ..data import open_text
+
+_T = TypeVar("_T")
 
 Task: TypeAlias = Literal["parse", "classify", "tag"]
 Split: TypeAlias = Literal["train", "dev", "test"]
@@ -96,7 +99,15 @@ class BadRow(ValueError):
 
 
 class Overlap(BadRow):
-    """A row that is well-formed, but whose slots overlap."""
+    """A row that is well-formed, but whose slots overlap.
+
+    Attributes:
+        language: as in `Example`.
+    """
+
+    def __init__(self, reason: str, language: str) -> None:
+        super().__init__(reason)
+        self.language = language
 
 
 Row: TypeAlias = tuple[int, Example | BadRow]
@@ -169,7 +180,7 @@ def rows_of_lines(path: Path, parse: Callable[[str], Example]) -> Iterator[Row]:
             yield number, attempt(parse, line)
 
 
-def attempt(parse: Callable[..., Example], *arguments: Any) -> Example | BadRow:
+def attempt(parse: Callable[..., _T], *arguments: Any) -> _T | BadRow:
     """What ``parse`` returns, or the `BadRow` that it raises."""
     try:
         return parse(*arguments)
@@ -237,6 +248,18 @@ def json_object(line: str) -> dict[str, Any]:
     return value
 
 
+def json_value(row: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+    """A value of a JSON object.
+
+    Raises:
+        BadRow: it is not there, or of another kind.
+    """
+    value = row.get(name)
+    if not isinstance(value, kind):
+        raise BadRow(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
 def parse_example(text: str, language: str, intent: str, slots: Iterable[Sequence[Any]]) -> Example:
     """A checked example of task ``parse``; white space at a slot's ends is not part of it.
 
@@ -248,41 +271,67 @@ def parse_example(text: str, language: str, intent: str, slots: Iterable[Sequenc
         raise BadRow("no text")
     if not intent:
         raise BadRow("no intent")
-    return Example(text, language, intent, checked_slots(text, slots))
+    checked = sorted(_checked_slot(text, slot) for slot in slots)
+    for before, after in pairwise(checked):
+        if after[0] < before[1]:
+            raise Overlap(f"slots overlap: {before!r} and {after!r}", language)
+    return Example(text, language, intent, tuple(checked))
 
 
-def checked_slots(text: str, slots: Iterable[Sequence[Any]]) -> tuple[SpanLabel, ...]:
-    """Slots in order, without white space at their ends.
+def _checked_slot(text: str, slot: Sequence[Any]) -> SpanLabel:
+    try:
+        start, end, label = slot
+    except (TypeError, ValueError):
+        raise BadRow(f"a slot must be start, end and label, got {slot!r}") from None
+    whole = type(start) is int and type(end) is int
+    if not whole or not 0 <= start < end <= len(text):
+        raise BadRow(f"slot {slot!r} is not within the {len(text)} characters of the text")
+    if not isinstance(label, str) or not label:
+        raise BadRow(f"slot {slot!r} has no label")
+    piece = text[start:end]
+    kept = piece.strip()
+    if not kept:
+        raise BadRow(f"slot {slot!r} holds white space only")
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(kept), label
+
+
+def label_example(text: str, language: str, labels: Iterable[str]) -> Example:
+    """A checked example of task ``classify``.
 
     Raises:
-        BadRow: a slot outside the text, one of white space only, or one without a label.
-        Overlap: slots overlap.
+        BadRow: no text, or an empty label.
     """
-    checked: list[SpanLabel] = []
-    for slot in slots:
-        try:
-            start, end, label = slot
-        except (TypeError, ValueError):
-            raise BadRow(f"a slot must be start, end and label, got {slot!r}") from None
-        whole = type(start) is int and type(end) is int
-        if not whole or not 0 <= start < end <= len(text):
-            raise BadRow(f"slot {slot!r} is not within the {len(text)} characters of the text")
-        if not isinstance(label, str) or not label:
-            raise BadRow(f"slot {slot!r} has no label")
-        piece = text[start:end]
-        kept = piece.strip()
-        if len(kept) != len(piece):
-            if not kept:
-                raise BadRow(f"slot {slot!r} holds white space only")
-            start += len(piece) - len(piece.lstrip())
-            end = start + len(kept)
-        checked.append((start, end, label))
-    if len(checked) > 1:
-        checked.sort()
-        for before, after in zip(checked, checked[1:], strict=False):
-            if after[0] < before[1]:
-                raise Overlap(f"slots overlap: {before!r} and {after!r}")
-    return tuple(checked)
+    if not text.strip():
+        raise BadRow("no text")
+    labels = tuple(labels)
+    if not all(labels):
+        raise BadRow("no label")
+    return Example(text, language, labels=labels)
+
+
+def tagged_tokens(tokens: Sequence[str], tags: Sequence[str]) -> Example:
+    """An example of task ``tag``: the tokens with a space between, and the slots of IOB tags.
+
+    Raises:
+        BadRow: not as many tags as tokens, no token, or something that is no tag.
+    """
+    if not tokens:
+        raise BadRow("no text")
+    ends = list(accumulate(len(token) + 1 for token in tokens))
+    spans = [(end - len(token) - 1, end - 1) for token, end in zip(tokens, ends, strict=True)]
+    if len(tokens) != len(tags):
+        raise BadRow(f"{len(tokens)} tokens but {len(tags)} tags")
+    try:
+        slots = decode_tags(spans, tags)
+    except ValueError as error:
+        raise BadRow(str(error)) from None
+    return Example(" ".join(tokens), slots=tuple(slots), tokens=tuple(spans))
+
+
+def space_separated(cell: str) -> list[str]:
+    """The words between spaces, U+0020 only: some tokens hold a no-break space."""
+    return [word for word in cell.split(" ") if word]
 
 
 def slots_of_string(cell: str, separator: str) -> list[tuple[int, int, str]]:
@@ -306,7 +355,7 @@ def read_examples(
     kinds: Mapping[str, Kind], spec: str, split: str, languages: Sequence[str] | None = None
 ) -> Examples:
     """`pqrnn_native.train.readers.read_examples` with the known kinds given."""
-    kind, path, sources = _find(kinds, spec)
+    kind, sources = _find(kinds, spec)
     if split not in SPLITS:
         raise ValueError(f"split must be 'train', 'dev' or 'test', got {split!r}")
     if isinstance(languages, str):
@@ -323,27 +372,28 @@ def read_examples(
                 continue
             skipped.append(Skipped(str(source.paths[0]), line, str(row)))
             if isinstance(row, Overlap):
-                unparsed[source.language] = unparsed.get(source.language, 0) + 1
+                unparsed[row.language] = unparsed.get(row.language, 0) + 1
     if not rows:
         why = f"; the first of {len(skipped)} bad ones: {skipped[0]}" if skipped else ""
         raise ValueError(f"{spec!r} holds no usable row of split {split!r}{why}")
     if kind.single_file and languages is not None:
         _check_languages(spec, languages, {row.language for row in rows})
         rows = [row for row in rows if row.language in languages]
+        unparsed = {k: n for k, n in unparsed.items() if k in languages}
     task, multi_label = kind.describe(sources[0])
     return Examples(task, rows, skipped, multi_label, unparsed)
 
 
 def splits(kinds: Mapping[str, Kind], spec: str) -> tuple[Split, ...]:
     """`pqrnn_native.train.readers.splits` with the known kinds given."""
-    kind, _, sources = _find(kinds, spec)
+    kind, sources = _find(kinds, spec)
     if kind.single_file:
         return ("train",)
     there = {source.split for source in sources}
     return tuple(split for split in SPLITS if split in there)
 
 
-def _find(kinds: Mapping[str, Kind], spec: str) -> tuple[Kind, Path, list[Source]]:
+def _find(kinds: Mapping[str, Kind], spec: str) -> tuple[Kind, list[Source]]:
     name, separator, rest = spec.partition(":")
     if not separator or not rest or name not in kinds:
         wanted = ", ".join(f"{k}:PATH" for k in kinds)
@@ -358,7 +408,7 @@ def _find(kinds: Mapping[str, Kind], spec: str) -> tuple[Kind, Path, list[Source
         elif path.is_file():
             state = "is a file"
         raise ValueError(f"{name} needs {kind.wanted}, but {str(path)!r} {state}")
-    return kind, path, sources
+    return kind, sources
 
 
 def _select(
@@ -378,7 +428,9 @@ def _select(
 
 
 def _check_languages(spec: str, languages: Sequence[str], there: Collection[str]) -> None:
+    if not languages:
+        raise ValueError("languages must be None or name at least one language")
     unknown = [language for language in languages if language not in there]
-    if unknown or not languages:
+    if unknown:
         known = ", ".join(sorted(there)) or "none"
-        raise ValueError(f"{spec!r} has no language {', '.join(unknown)!r} (it has: {known})")
+        raise ValueError(f"{spec!r} has no language {', '.join(unknown)} (it has: {known})")

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from .base import (
-    BadRow,
     Example,
     Kind,
     Overlap,
@@ -15,6 +14,7 @@ from .base import (
     Source,
     columns,
     json_object,
+    json_value,
     language_folders,
     parse_example,
     parses,
@@ -37,13 +37,10 @@ def _read(source: Source) -> Iterator[Row]:
 
 def _from_json(language: str, line: str) -> Example:
     row = json_object(line)
-    try:
-        text, intent, slots = row["utterance"], row["intent"], row["slots"]
-    except KeyError as error:
-        raise BadRow(f"no {error}") from None
-    if slots is None:
-        raise Overlap("slots overlap")
-    return parse_example(text, language, intent, slots)
+    text, intent = json_value(row, "utterance", str), json_value(row, "intent", str)
+    if row.get("slots", ...) is None:
+        raise Overlap("slots overlap", language)
+    return parse_example(text, language, intent, json_value(row, "slots", list))
 
 
 def _official(language: str, line: str) -> Example:
