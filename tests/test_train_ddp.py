@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -66,8 +67,13 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
     )
     assert one["row"]["step"] == two["row"]["step"]
     for name, value in one["average"].items():
-        torch.testing.assert_close(two["average"][name], value, rtol=2e-3, atol=2e-4, msg=name)
-    one_log, two_log = (
-        (tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")
-    )
-    assert len(one_log) == len(two_log) == 3
+        if name != "encoder.attention.bias":  # softmax makes its gradient nothing but rounding
+            torch.testing.assert_close(two["average"][name], value, rtol=1e-4, atol=1e-5, msg=name)
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert [len(log) for log in logs] == [3, 3]
+    for row, other in zip(*logs, strict=True):
+        for name in ("intent_loss", "slot_loss", "exact_match"):
+            assert other[name] == pytest.approx(row[name], abs=1e-3)
