@@ -234,6 +234,14 @@ class Model(metaclass=_Bound):
     def encode_tokens(
         self, text: object
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...
+    def parse(
+        self, texts: tuple[object, ...], threads: int, batch_size: int, normalize: bool
+    ) -> tuple[
+        npt.NDArray[np.float32],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.float32],
+    ]: ...
     @property
     def config_json(self) -> str: ...
     @property

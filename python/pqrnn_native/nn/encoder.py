@@ -299,15 +299,15 @@ def _move(
 
 
 def export_linear(linear: nn.Linear, name: str) -> dict[str, Array]:
-    """``<name>.weight`` and ``<name>.bias`` as float32 arrays."""
-    return {f"{name}.weight": _array(linear.weight), f"{name}.bias": _array(linear.bias)}
+    """``<name>.weight`` and, where there is one, ``<name>.bias`` as float32 arrays."""
+    return {f"{name}.{key}": _array(value) for key, value in linear.named_parameters()}
 
 
 def load_linear(linear: nn.Linear, tensors: Mapping[str, Array], name: str) -> None:
     """The inverse of :func:`export_linear`."""
     with torch.no_grad():
-        _copy(f"{name}.weight", _tensor(tensors, f"{name}.weight"), linear.weight)
-        _copy(f"{name}.bias", _tensor(tensors, f"{name}.bias"), linear.bias)
+        for key, value in linear.named_parameters():
+            _copy(f"{name}.{key}", _tensor(tensors, f"{name}.{key}"), value)
 
 
 def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,9 @@ __all__ = ["PQRNNForClassification", "PQRNNForParsing", "PQRNNForSentenceEmbeddi
 
 
 class _Model(nn.Module):
-    """An encoder and the linear heads named in ``heads``."""
+    """An encoder with linear heads."""
 
     task: str
-    heads: tuple[str, ...] = ("head",)
 
     def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
@@ -26,17 +25,22 @@ class _Model(nn.Module):
         self.config = config
         self.encoder = PQRNNEncoder(config, dropout)
 
-    def _linear(self, outputs: int) -> nn.Linear:
-        linear = nn.Linear(self.encoder.width, outputs)
+    def _linear(self, outputs: int, bias: bool = True) -> nn.Linear:
+        linear = nn.Linear(self.encoder.width, outputs, bias)
         nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
+        if bias:
+            nn.init.zeros_(linear.bias)
         return linear
+
+    def _heads(self) -> dict[str, nn.Linear]:
+        """The heads by their names in model files."""
+        return {"head": self.head}
 
     def export_tensors(self) -> dict[str, Array]:
         """All tensors as float32 arrays under their names in model files, batch norm folded in."""
         out = self.encoder.export_tensors()
-        for name in self.heads:
-            out |= export_linear(self.get_submodule(name), name)
+        for name, linear in self._heads().items():
+            out |= export_linear(linear, name)
         return out
 
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
@@ -46,8 +50,8 @@ class _Model(nn.Module):
             ValueError: A tensor is missing or of the wrong shape.
         """
         self.encoder.load_tensors(tensors)
-        for name in self.heads:
-            load_linear(self.get_submodule(name), tensors, name)
+        for name, linear in self._heads().items():
+            load_linear(linear, tensors, name)
 
 
 class PQRNNForSentenceEmbedding(_Model):
@@ -127,6 +131,9 @@ class PQRNNForClassification(_Model):
 class PQRNNForParsing(_Model):
     """Logits of intents per text and of slot tags per token.
 
+    Slot logits are linear in the states of the token, and with ``config.slot_context`` also in the
+    pooled vector of its text. There is no head for intents when the configuration names none.
+
     Args:
         config: With ``task="parsing"``.
         dropout: As for :class:`PQRNNEncoder`.
@@ -136,12 +143,16 @@ class PQRNNForParsing(_Model):
     """
 
     task = "parsing"
-    heads = ("intent", "slots")
 
     def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__(config, dropout)
-        self.intent = self._linear(len(config.intents))
+        self.intent = self._linear(len(config.intents)) if config.intents else None
         self.slots = self._linear(len(config.slots))
+        self.context = self._linear(len(config.slots), bias=False) if config.slot_context else None
+
+    def _heads(self) -> dict[str, nn.Linear]:
+        heads = {"intent": self.intent, "slots": self.slots, "slots.context": self.context}
+        return {name: linear for name, linear in heads.items() if linear is not None}
 
     def forward(
         self,
@@ -159,9 +170,13 @@ class PQRNNForParsing(_Model):
         rows, ends = to_ragged(features, offsets, lengths)
         pooled, states = self.encoder(rows, ends, index)
         slots = self.slots(states)
+        if self.context is not None:
+            terms = self.context(pooled)
+            slots = slots + terms.repeat_interleave(ends.diff(), 0, output_size=len(slots))
         if offsets is None:
             count, steps, _ = features.shape
             valid = torch.arange(steps) < ends.diff().unsqueeze(1)
             padded = slots.new_zeros(count, steps, slots.shape[1])
             slots = padded.index_put((valid,), slots)
-        return self.intent(pooled), slots
+        intents = pooled[:, :0] if self.intent is None else self.intent(pooled)
+        return intents, slots
