@@ -65,6 +65,7 @@ def fit(
     dtype: StorageType = "float32",
     progress: bool | None = None,
     say: Callable[[str], object] | None = None,
+    pictures: bool = True,
 ) -> FitResult:
     """Train a model and save the best one, by its score on the dev examples.
 
@@ -89,6 +90,7 @@ def fit(
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.
+        pictures: draw the curves and the confusion matrix at the end, which takes matplotlib.
 
     Raises:
         ValueError: data that are unusable or do not fit the configuration, or a run folder of
@@ -150,8 +152,9 @@ def fit(
         )  # fmt: skip
         if processes.first:
             _write_report(result, best, run, train_set)
-            run.draw_curves()
-            run.draw_confusion(*sentence_names(dev_set, dev_answers))
+            if pictures:
+                run.draw_curves()
+                run.draw_confusion(*sentence_names(dev_set, dev_answers))
         return result
 
 
