@@ -1,4 +1,4 @@
-"""The scikit-learn estimators: its own checks, its tools, and answers that a model file gives too."""
+"""The scikit-learn estimators: under its own checks, with its tools, saved and loaded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn 1.6 is not installed")
 
 import joblib
+from invented import labelled
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +24,6 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import pqrnn_native as pq
-from invented import labelled
 from pqrnn_native.integrations.sklearn import PQRNNClassifier, PQRNNVectorizer
 
 try:

@@ -17,24 +17,32 @@ import numpy as np
 import numpy.typing as npt
 
 from .._optional import require
+
+require("sklearn", extra="sklearn")
+
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
 from ..base import FloatArray
 from ..classifier import Classifier
 from ..config import PQRNNConfig
 from ..encoder import Encoder
 from ..loading import load
 
-base = require("sklearn.base", extra="sklearn")
-model_selection = require("sklearn.model_selection", extra="sklearn")
-multiclass = require("sklearn.utils.multiclass", extra="sklearn")
-utils = require("sklearn.utils", extra="sklearn")
-validation = require("sklearn.utils.validation", extra="sklearn")
-
 __all__ = ["PQRNNClassifier", "PQRNNVectorizer"]
 
 _NEVER = 2**31
 
 
-class PQRNNClassifier(base.ClassifierMixin, base.BaseEstimator):
+class PQRNNClassifier(ClassifierMixin, BaseEstimator):
     """A pQRNN that is trained on texts and their labels.
 
     What is None follows from the data, so that there is nothing to tune to begin with. Without
@@ -98,8 +106,8 @@ class PQRNNClassifier(base.ClassifierMixin, base.BaseEstimator):
 
         Args:
             X: ``n`` texts, at least 2.
-            y: ``[n]`` labels of any type that NumPy can sort; or an indicator matrix ``[n, labels]``
-                of 0 and 1 for several labels a text.
+            y: ``[n]`` labels of any type that NumPy can sort; or an indicator matrix
+                ``[n, labels]`` of 0 and 1 for several labels a text.
 
         Raises:
             TypeError: ``X`` holds something else than texts, or a parameter is of the wrong type.
@@ -127,10 +135,10 @@ class PQRNNClassifier(base.ClassifierMixin, base.BaseEstimator):
             )
             for text, own in zip(texts, chosen, strict=True)
         ]
-        seed = int(utils.check_random_state(self.random_state).randint(2**31))
+        seed = int(check_random_state(self.random_state).randint(2**31))
         rows, held_out = self._divided(rows, seed)
-        parts = (Examples("classify", part, multi_label=several) for part in (rows, held_out))
-        self.model_ = self._trained(*parts, config, seed)
+        train, dev = (Examples("classify", part, multi_label=several) for part in (rows, held_out))
+        self.model_ = self._trained(train, dev, config, seed)
         self.classes_ = classes
         return self
 
@@ -143,8 +151,8 @@ class PQRNNClassifier(base.ClassifierMixin, base.BaseEstimator):
             TypeError: ``X`` holds something else than texts.
             ValueError: ``X`` is not one-dimensional.
         """
-        validation.check_is_fitted(self)
-        return self.model_.predict_proba(_texts(X), threads=_threads(self.n_jobs))  # type: ignore[no-any-return]
+        check_is_fitted(self)
+        return self.model_.predict_proba(_texts(X), threads=_threads(self.n_jobs))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable label of each text ``[n]``.
@@ -165,7 +173,7 @@ class PQRNNClassifier(base.ClassifierMixin, base.BaseEstimator):
             return rows, rows[:1]
         if not 0 < share < 1:
             raise ValueError(f"validation_fraction must be in (0, 1) or None, got {share!r}")
-        train, held_out = model_selection.train_test_split(rows, test_size=share, random_state=seed)
+        train, held_out = train_test_split(rows, test_size=share, random_state=seed)
         return train, held_out
 
     def _trained(self, train: Any, dev: Any, config: PQRNNConfig, seed: int) -> Classifier:
@@ -189,9 +197,7 @@ class PQRNNClassifier(base.ClassifierMixin, base.BaseEstimator):
             return Classifier(result.path.read_bytes())
 
 
-class PQRNNVectorizer(
-    base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, base.BaseEstimator
-):
+class PQRNNVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Sentence vectors of an encoder, as features for another estimator. Nothing is learned.
 
     Args:
@@ -309,12 +315,12 @@ def _targets(y: Any, rows: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Classes ``[labels]``, and each row's: int64 ``[n]``, or bool ``[n, labels]`` for several."""
     if y is None:
         raise ValueError("y must hold the labels: this classifier requires y to be passed")
-    multiclass.check_classification_targets(y)
-    if multiclass.type_of_target(y, input_name="y") == "multilabel-indicator":
+    check_classification_targets(y)
+    if type_of_target(y, input_name="y") == "multilabel-indicator":
         matrix = np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(bool)
         classes, chosen = np.arange(matrix.shape[1]), matrix
     else:
-        classes, chosen = np.unique(validation.column_or_1d(y, warn=True), return_inverse=True)
+        classes, chosen = np.unique(column_or_1d(y, warn=True), return_inverse=True)
     if len(chosen) != rows:
         raise ValueError(f"y must have as many rows as X, {rows}, got {len(chosen)}")
     return classes, chosen

@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import StorageType, load_tensors, read_metadata, save_model, write_whole
+from ..checkpoint import (
+    StorageType,
+    load_tensors,
+    read_metadata,
+    read_model,
+    save_model,
+    write_whole,
+)
 from ..config import PQRNNConfig
 from ..tags import collect_tags
 from . import supervised
@@ -86,7 +93,8 @@ def fit(
             ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
             training examples.
         settings: how; zeros in it follow from the number of training examples.
-        init: model file to start from: the encoder, and heads of the same names.
+        init: model file to start from, or ``"default"``, the embedded encoder: its encoder, and
+            heads of the same names.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.
@@ -121,7 +129,7 @@ def fit(
             "config": json.loads(config.to_json()),
             "settings": asdict(settings),
             "processes": processes.world,
-            "init": None if init is None else digest([Path(init).read_bytes().hex()]),
+            "init": None if init is None else digest([read_model(init).hex()]),
             "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
