@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..encoder import Classifier, load
-from ..parser import Parser
+from .. import Classifier, Parser, load
 from .metrics import Report
 from .readers import Examples
 from .reports import report
