@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from .. import Classifier, Parser, load
 from .metrics import Report
-from .readers import Examples
+from .readers import Examples, Task
 from .reports import report
 
 Model: TypeAlias = Parser | Classifier
@@ -29,6 +29,13 @@ def load_trained(path: str | os.PathLike[str]) -> Model:
     if not isinstance(model, Parser | Classifier):
         raise ValueError(f"{str(path)!r} is a {type(model).__name__}, not a parser or classifier")
     return model
+
+
+def task_of(model: Model) -> Task:
+    """What a model was trained for."""
+    if isinstance(model, Classifier):
+        return "classify"
+    return "parse" if model.config.intents else "tag"
 
 
 def evaluate(
