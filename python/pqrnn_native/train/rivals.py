@@ -193,7 +193,7 @@ class Rival(nn.Module):
         return sentence if self.tags is None else (sentence, self.tags(states))
 
 
-def widest(make: Callable[[int], nn.Module], budget: int = BUDGET) -> int:
+def widest(make: Callable[[int], nn.Module], budget: int) -> int:
     """The largest width, a multiple of 8, with which a model has at most ``budget`` weights.
 
     Raises:
@@ -235,7 +235,7 @@ def rival(
     def make(width: int) -> Rival:
         return Rival(kind, config, width, words, settings.dropout)
 
-    model = make(widest(make))
+    model = make(widest(make, BUDGET))
     featurizer: Featurizer = ProjectedInputs(config.projection, settings)
     if known is not None:
         featurizer = WordInputs(config.projection, settings, known)
