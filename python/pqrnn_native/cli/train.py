@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._optional import require
-from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPE, TASKS, TrainSettings
+from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPES, TASKS, TrainSettings
 
 # Options that set a field of ProjectionConfig or PQRNNConfig: name, type, meaning.
 _PROJECTION = (
@@ -95,8 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a rival reads (default: projection)",
     )
     for name, kind, meaning in (*_PROJECTION, *_MODEL):
-        default = getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPE.get(name))
-        own = "" if default is None else f" (default: {default})"
+        shape = {str(values.get(name, "")): None for values in DEFAULT_SHAPES.values()}
+        default = getattr(DEFAULT_PROJECTION, name, " or ".join(shape))
+        own = f" (default: {default})" if default else ""
         model.add_argument(_flag(name), type=kind, metavar="N", help=meaning + own)
     for name, meaning in _SWITCHES:
         model.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=meaning)
