@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig, ProjectionConfig
-from ..nn import ops
+from ..nn import portable
 from ..nn.encoder import normalize_rows
 from ..projection import Projection
 from .inputs import Featurizer, Inputs, ProjectedInputs, drop_tokens, training_projection
@@ -188,7 +188,7 @@ class Rival(nn.Module):
         padded = rows.new_zeros(*valid.shape, rows.shape[1]).index_put((valid,), rows)
         # A text without tokens has one of zeros, which is then left out again.
         states = self.dropout(self.body(padded, lengths.clamp(min=1))[valid])
-        pooled, _ = ops.attend(states, self.attention(states).to(states.dtype), offsets, None)
+        pooled = portable.attend(states, self.attention(states).to(states.dtype), offsets)
         sentence = pooled[:, :0] if self.sentence is None else self.sentence(pooled)
         return sentence if self.tags is None else (sentence, self.tags(states))
 
