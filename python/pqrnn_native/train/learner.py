@@ -44,6 +44,7 @@ class Learner:
         model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
             or a pair of those and the tags' logits.
         featurizer: what turns texts into its inputs.
+        config: names its labels, intents and tags.
         settings: resolved.
         processes: gradients are averaged over them.
     """
@@ -52,10 +53,11 @@ class Learner:
         self,
         model: torch.nn.Module,
         featurizer: Featurizer,
+        config: PQRNNConfig,
         settings: TrainSettings,
         processes: Processes,
     ) -> None:
-        self.settings, self.featurizer = settings, featurizer
+        self.config, self.settings, self.featurizer = config, settings, featurizer
         self.device = torch.device("cpu")
         self.averaged = Averaged(model.to(self.device), settings.ema)
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
@@ -64,7 +66,11 @@ class Learner:
             for module in model.modules():
                 if hasattr(module, "synchronise"):
                     module.synchronise()
-            self._parallel = torch.nn.parallel.DistributedDataParallel(model)
+            self._parallel = torch.nn.parallel.DistributedDataParallel(
+                model,
+                # Nothing asks a pure tagger's attention for a vector of the text.
+                find_unused_parameters=not (config.labels or config.intents),
+            )
 
     def train(self, texts: Sequence[str], seed: int) -> Logits:
         """Logits of augmented texts, with gradients."""
@@ -104,12 +110,12 @@ class Learner:
 def projected(config: PQRNNConfig, settings: TrainSettings, processes: Processes) -> Learner:
     """A learner of the pQRNN itself."""
     model = build(config, settings.dropout)
-    return Learner(model, ProjectedInputs(config.projection, settings), settings, processes)
+    featurizer = ProjectedInputs(config.projection, settings)
+    return Learner(model, featurizer, config, settings, processes)
 
 
 def _logits(model: torch.nn.Module, inputs: Inputs) -> Logits:
     out = model(inputs.features, inputs.offsets, index=inputs.index)
     sentence, tags = out if isinstance(out, tuple) else (out, None)
-    return Logits(
-        None if sentence is None else sentence.float(), None if tags is None else tags.float()
-    )
+    none = sentence.shape[1] == 0
+    return Logits(None if none else sentence.float(), None if tags is None else tags.float())

@@ -43,7 +43,7 @@ def examples_of(
         if items and len(names) == len(items):
             found = _joined([read_examples(name, split, languages) for name in names])
         elif items and len(rows) == len(items):
-            kind = task or _task_of(rows)
+            kind = _task_of(rows, task)
             several = kind == "classify" and any(len(row.labels) != 1 for row in rows)
             found = Examples(kind, rows, multi_label=several)
         else:
@@ -92,10 +92,12 @@ def digest_of(examples: Examples) -> str:
     return digest(json.dumps(dataclasses.astuple(row), ensure_ascii=False) for row in examples)
 
 
-def _task_of(rows: Sequence[Example]) -> Task:
-    if any(row.labels for row in rows):
+def _task_of(rows: Sequence[Example], wanted: Task | None) -> Task:
+    """What rows are for; where they have labels as well as intents, the wish decides."""
+    has_labels, has_intents = any(row.labels for row in rows), any(row.intent for row in rows)
+    if has_labels and not (has_intents and wanted in ("parse", "tag")):
         return "classify"
-    return "parse" if any(row.intent for row in rows) else "tag"
+    return "parse" if has_intents else "tag"
 
 
 def _joined(parts: Sequence[Examples]) -> Examples:
