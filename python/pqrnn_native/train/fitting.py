@@ -122,7 +122,9 @@ def fit(
         dev_set = examples_of(dev, "dev", task, languages)
     test_set = None if test is None else examples_of(test, "test", task, languages)
     if not isinstance(config, PQRNNConfig):
-        config = data_config(train_set, config or {})
+        config = data_config(
+            train_set, {**({} if init is None else encoder_shape(init)), **(config or {})}
+        )
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
@@ -194,6 +196,18 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
         multi_label=train.multi_label,
         **changes,
     )
+
+
+def encoder_shape(path: str | Path) -> dict[str, Any]:
+    """What :func:`.settings.default_config` is to be given for the encoder of a model file.
+
+    Raises:
+        ValueError: the file is damaged or not a model.
+        OSError: it cannot be read.
+    """
+    config = read_metadata(path).config
+    head = ("task", "output_size", "labels", "intents", "slots", "multi_label", "slot_context")
+    return {name: value for name, value in asdict(config).items() if name not in head}
 
 
 def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
