@@ -25,6 +25,7 @@ SETTINGS = TrainSettings(
     dropout=0.05, token_dropout=0.02, distortion=0.02,
 )  # fmt: skip
 TEXTS = ["start the lamp", "", "stop", "open the window in the hall please"]
+CPU = torch.device("cpu")
 KINDS = [
     (kind, features) for kind in ("lstm", "transformer") for features in ("projection", "word")
 ]
@@ -35,7 +36,7 @@ def learner(kind: Any, features: Any, **options: Any) -> Any:
         "parse", intents=("a", "b"), slots=("O", "B-x", "I-x"), projection={"feature_size": 64}
     )
     settings = replace(SETTINGS, bfloat16=False, **options)
-    return rivals.rival(kind, features, config, settings, Processes(), TEXTS * 2)
+    return rivals.rival(kind, features, config, settings, Processes(), CPU, TEXTS * 2)
 
 
 @pytest.mark.parametrize(("kind", "features"), KINDS)
@@ -82,7 +83,7 @@ def _logits(rival: Any, texts: list[str]) -> list[tuple[int, Any, Any]]:
 def test_classifiers() -> None:
     config = default_config("classify", labels=("a", "b"), projection={"feature_size": 64})
     for kind, features in KINDS:
-        rival = rivals.rival(kind, features, config, SETTINGS, Processes(), TEXTS)  # type: ignore[arg-type]
+        rival = rivals.rival(kind, features, config, SETTINGS, Processes(), CPU, TEXTS)  # type: ignore[arg-type]
         (_, logits, _), *rest = rival.predict(["start", ""])
         assert not rest
         assert logits.tags is None

@@ -51,7 +51,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 def restored(result: FitResult) -> Learner:
     """The torch graph with the best weights of a run."""
-    learner = projected(result.config, result.settings, Processes())
+    learner = projected(result.config, result.settings, Processes(), torch.device("cpu"))
     state = torch.load(result.folder / "best.pt", weights_only=True)
     learner.averaged.average.load_state_dict(state["average"])
     return learner
@@ -340,6 +340,8 @@ def test_refusals(tmp_path: Path) -> None:
         run(tmp_path / "run", train, dev, model="gru")
     with pytest.raises(ValueError, match="features must be 'projection' for model 'pqrnn'"):
         run(tmp_path / "run", train, dev, features="word")
+    with pytest.raises(ValueError, match="device must be one that torch has here, got 'abacus'"):
+        run(tmp_path / "run", train, dev, device="abacus")
     config = default_config("parse", intents=("other",), slots=("O",))
     with pytest.raises(ValueError, match="examples must have one label that the model knows"):
         run(tmp_path / "run", train, dev, config=config)

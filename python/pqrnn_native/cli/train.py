@@ -81,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="storage of the saved weights (default: float32)",
     )
+    parser.add_argument(
+        "--device", metavar="NAME", help="of torch, e.g. cpu (default: a GPU if there is one)"
+    )
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
@@ -114,14 +117,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     require("torch", extra="train")
-    from ..train import fitting, sources
+    from ..train import fitting
 
     languages = options.languages.split(",") if options.languages else None
-    train = sources.examples_of(options.train, "train", options.task, languages)
-    for skipped in train.skipped[:20]:
-        print(f"skipped: {skipped}", file=sys.stderr)
-    if len(train.skipped) > 20:
-        print(f"skipped: {len(train.skipped) - 20} more rows", file=sys.stderr)
     result = fitting.fit(
         options.train,
         options.dev,
@@ -137,6 +135,7 @@ def run(options: argparse.Namespace) -> None:
         ),
         init=options.init,
         dtype=options.dtype,
+        device=options.device,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(result.dev.format())

@@ -217,6 +217,7 @@ def rival(
     config: PQRNNConfig,
     settings: TrainSettings,
     processes: Processes,
+    device: torch.device,
     texts: Sequence[str],
 ) -> Learner:
     """A learner of a rival within the budget.
@@ -227,6 +228,7 @@ def rival(
         config: names, and the projection (which splits texts into words for both).
         settings: resolved.
         processes: of the run.
+        device: where it runs.
         texts: the training texts.
     """
     known = vocabulary(texts, config.projection) if features == "word" else None
@@ -239,4 +241,4 @@ def rival(
     featurizer: Featurizer = ProjectedInputs(config.projection, settings)
     if known is not None:
         featurizer = WordInputs(config.projection, settings, known)
-    return Learner(model, featurizer, config, settings, processes)
+    return Learner(model, featurizer, config, settings, processes, device)

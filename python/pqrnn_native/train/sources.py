@@ -13,7 +13,7 @@ from .batches import digest
 from .readers import Example, Examples, Split, read_examples, splits
 from .settings import Task
 
-Source: TypeAlias = Examples | Iterable[Example] | str | list[str]
+Source: TypeAlias = Examples | Iterable[Example] | str | Sequence[str]
 
 _DEV_SHARE = 0.1
 
@@ -73,23 +73,33 @@ def dev_of(
     aside, chosen by the seed.
     """
     items = [source] if isinstance(source, str) else source
-    names = [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
+    listed = isinstance(items, list | tuple)
+    names = [item for item in items if isinstance(item, str)] if listed else []
     if names and all("dev" in splits(name) for name in names):
         return train, examples_of(names, "dev", train.task, languages)
     if len(train) < 4:
         raise ValueError(f"train must have at least 4 rows to set some aside, got {len(train)}")
     order = np.random.default_rng(seed).permutation(len(train))
     size = max(1, round(_DEV_SHARE * len(train)))
-    parts = [
-        [train.rows[row] for row in np.sort(order[at])] for at in (slice(size, None), slice(size))
-    ]
-    rest, dev = (dataclasses.replace(train, rows=part, skipped=[], unparsed={}) for part in parts)
-    return rest, dev
+    rest, dev = (
+        [train.rows[row] for row in np.sort(part)] for part in (order[size:], order[:size])
+    )
+    return (
+        dataclasses.replace(train, rows=rest),
+        dataclasses.replace(train, rows=dev, skipped=[], unparsed={}),
+    )
 
 
 def digest_of(examples: Examples) -> str:
     """BLAKE2b-128 of the examples, in hexadecimal."""
     return digest(json.dumps(dataclasses.astuple(row), ensure_ascii=False) for row in examples)
+
+
+def skipped_lines(examples: Examples, most: int = 20) -> list[str]:
+    """Lines that tell which rows were skipped, the first ones by name."""
+    rows = examples.skipped
+    more = [f"skipped: {len(rows) - most} more rows"] if len(rows) > most else []
+    return [f"skipped: {row}" for row in rows[:most]] + more
 
 
 def _task_of(rows: Sequence[Example], wanted: Task | None) -> Task:
