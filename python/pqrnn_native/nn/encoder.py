@@ -161,11 +161,13 @@ class PQRNNEncoder(nn.Module):
 
     Args:
         config: The hyper-parameters.
+        dropout: Dropout on the output of the bottleneck and of each layer while training.
     """
 
-    def __init__(self, config: PQRNNConfig) -> None:
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
+        self.dropout = nn.Dropout(dropout)
         width = config.bottleneck_size
         # Batch norm takes a bias away again.
         self.bottleneck = nn.Linear(config.projection.feature_size, width, bias=False)
@@ -214,10 +216,10 @@ class PQRNNEncoder(nn.Module):
         rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
         if index is not None:
             rows = rows[index]
-        bottleneck = torch.relu(self._normalized(rows))
+        bottleneck = self.dropout(torch.relu(self._normalized(rows)))
         rows = bottleneck
         for layer in self.layers:
-            rows = layer(rows, offsets)
+            rows = self.dropout(layer(rows, offsets))
         if self.config.skip:
             rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
         pooled, _ = ops.attend(rows, self.attention(rows).to(rows.dtype), offsets, None)

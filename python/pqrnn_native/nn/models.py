@@ -18,12 +18,12 @@ class _Model(nn.Module):
 
     task: str
 
-    def __init__(self, config: PQRNNConfig) -> None:
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
         if config.task != self.task:
             raise ValueError(f"config.task must be {self.task!r}, got {config.task!r}")
         self.config = config
-        self.encoder = PQRNNEncoder(config)
+        self.encoder = PQRNNEncoder(config, dropout)
 
     def _linear(self, outputs: int, bias: bool = True) -> nn.Linear:
         linear = nn.Linear(self.encoder.width, outputs, bias)
@@ -59,6 +59,7 @@ class PQRNNForSentenceEmbedding(_Model):
 
     Args:
         config: With ``task="embedding"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -66,8 +67,8 @@ class PQRNNForSentenceEmbedding(_Model):
 
     task = "embedding"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = self._linear(config.output_size)
 
     def forward(
@@ -102,6 +103,7 @@ class PQRNNForClassification(_Model):
 
     Args:
         config: With ``task="classification"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -109,8 +111,8 @@ class PQRNNForClassification(_Model):
 
     task = "classification"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = self._linear(len(config.labels))
 
     def forward(
@@ -134,6 +136,7 @@ class PQRNNForParsing(_Model):
 
     Args:
         config: With ``task="parsing"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -141,8 +144,8 @@ class PQRNNForParsing(_Model):
 
     task = "parsing"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.intent = self._linear(len(config.intents)) if config.intents else None
         self.slots = self._linear(len(config.slots))
         self.context = self._linear(len(config.slots), bias=False) if config.slot_context else None

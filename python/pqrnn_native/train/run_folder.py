@@ -83,24 +83,37 @@ class RunFolder:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace ``checkpoint.pt``; a kill at any moment leaves the old or the new one whole."""
-        path = self.path / "checkpoint.pt"
-        temporary = path.with_suffix(".tmp")
-        torch.save({**state, "best": self._best, "seconds": self.seconds()}, temporary)
-        os.replace(temporary, path)
+        self.save_state("checkpoint.pt", {**state, "best": self._best, "seconds": self.seconds()})
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        path = self.path / "checkpoint.pt"
+        """The last checkpoint, or None; the best score and the clock go on from it."""
+        state = self.load_state("checkpoint.pt")
+        if state is not None:
+            self._best, self._earlier_seconds = state["best"], state["seconds"]
+        return state
+
+    def save_state(self, name: str, state: dict[str, Any]) -> None:
+        """Write a file of tensors and plain values under a temporary name, then rename it."""
+        path = self.path / name
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load_state(self, name: str) -> dict[str, Any] | None:
+        """What :meth:`save_state` wrote, on the CPU, or None."""
+        path = self.path / name
         if not path.exists():
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        self._best, self._earlier_seconds = state["best"], state["seconds"]
         return state
 
-    def keep_best(self, score: float, save: Callable[[Path], None]) -> None:
-        """Save the model when ``score`` is the highest so far."""
-        if self._best is None or score > self._best:
-            save(self.model_path)
-            self._best = score
+    def keep_best(self, score: float, save: Callable[[Path], None]) -> bool:
+        """Save the model when ``score`` is the highest so far; returns whether it is."""
+        if self._best is not None and not score > self._best:
+            return False
+        save(self.model_path)
+        self._best = score
+        return True
 
     def best_shown(self) -> dict[str, float]:
         return {} if self._best is None else {"best": self._best}

@@ -1,0 +1,114 @@
+"""A model in training: text in, logits out, with its averaged twin and its optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .. import nn
+from ..config import PQRNNConfig
+from .inputs import Featurizer, Inputs, ProjectedInputs
+from .optim import Averaged, adamw
+from .processes import Processes
+from .settings import TrainSettings
+
+
+class Logits(NamedTuple):
+    """What a model says.
+
+    Attributes:
+        sentence: float32 ``[n, intents or labels]``; None for a tagger.
+        tags: float32 ``[tokens, tags]``; None for a classifier.
+    """
+
+    sentence: Tensor | None
+    tags: Tensor | None
+
+
+def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
+    """The pQRNN graph of a configuration, with fresh weights."""
+    if config.task == "classification":
+        return nn.PQRNNForClassification(config, dropout)
+    return nn.PQRNNForParsing(config, dropout)
+
+
+class Learner:
+    """A model, its average, its optimiser and its inputs.
+
+    Args:
+        model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
+            or a pair of those and the tags' logits.
+        featurizer: what turns texts into its inputs.
+        settings: resolved.
+        processes: gradients are averaged over them.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        featurizer: Featurizer,
+        settings: TrainSettings,
+        processes: Processes,
+    ) -> None:
+        self.settings, self.featurizer = settings, featurizer
+        self.device = torch.device("cpu")
+        self.averaged = Averaged(model.to(self.device), settings.ema)
+        self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+        self._parallel = model
+        if processes.world > 1:
+            self._parallel = torch.nn.parallel.DistributedDataParallel(
+                model, broadcast_buffers=False
+            )
+
+    def train(self, texts: Sequence[str], seed: int) -> Logits:
+        """Logits of augmented texts, with gradients."""
+        inputs = self.featurizer.training(texts, seed).to(self.device)
+        self.averaged.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            return _logits(self._parallel, inputs)
+
+    def predict(
+        self, texts: Sequence[str], batch_size: int = 256
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Logits, npt.NDArray[np.int64]]]:
+        """Logits of the averaged model in float32, batch by batch in order of length.
+
+        Yields:
+            The numbers of the batch's texts, their logits on the CPU, and their offsets.
+        """
+        self.averaged.average.eval()
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        with torch.inference_mode():
+            for start in range(0, len(texts), batch_size):
+                rows = order[start : start + batch_size]
+                inputs = self.featurizer([texts[row] for row in rows])
+                out = _logits(self.averaged.average, inputs.to(self.device))
+                on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
+                yield rows, on_cpu, inputs.offsets.numpy()
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint needs of it."""
+        return {**self.averaged.state(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.averaged.load(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def projected(config: PQRNNConfig, settings: TrainSettings, processes: Processes) -> Learner:
+    """A learner of the pQRNN itself."""
+    model = build(config, settings.dropout)
+    return Learner(model, ProjectedInputs(config.projection, settings), settings, processes)
+
+
+def _logits(model: torch.nn.Module, inputs: Inputs) -> Logits:
+    out = model(inputs.features, inputs.offsets, index=inputs.index)
+    sentence, tags = out if isinstance(out, tuple) else (out, None)
+    return Logits(
+        None if sentence is None else sentence.float(), None if tags is None else tags.float()
+    )
