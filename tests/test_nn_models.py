@@ -346,3 +346,28 @@ def test_wrong_task_and_shapes() -> None:
         model(torch.zeros(1, 3, F), lengths=torch.tensor([4]))
     with pytest.raises(ValueError, match="offsets must end at the number of rows 3, got 2"):
         model(torch.zeros(3, F), torch.tensor([0, 2]))
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_synchronised_norms_of_one_process_are_the_fused_ones(
+    name: str, rng: np.random.Generator
+) -> None:
+    config = CONFIGS[name]
+    torch.manual_seed(0)
+    fused = MODELS[config.task](config)
+    plain = MODELS[config.task](config)
+    plain.load_state_dict(fused.state_dict())
+    plain.encoder.synchronise()
+    features, offsets = batch(rng)
+    losses = []
+    for model in (fused, plain):
+        torch.manual_seed(1)  # zoneout
+        out = model(torch.as_tensor(features), torch.as_tensor(offsets))
+        parts = out if isinstance(out, tuple) else (out,)
+        losses.append(sum((part * part.detach().cos()).sum() for part in parts))
+        losses[-1].backward()
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-5)
+    for (key, a), b in zip(fused.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4, msg=key)
+    for (key, a), b in zip(fused.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6, msg=key)

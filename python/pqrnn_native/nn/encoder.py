@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig
 from . import functional, ops
 from .qrnn import gate_count, gate_product, glorot_
+from .synchronised import batch_moments, sum_taps
 
 __all__ = ["NormalizedQRNNLayer", "PQRNNEncoder", "to_ragged"]
 
@@ -90,6 +91,7 @@ class NormalizedQRNNLayer(nn.Module):
         self.pooling = pooling
         self.direction = "both" if bidirectional else "forward"
         self.zoneout = zoneout
+        self.synchronised = False
         directions, rows = 1 + bidirectional, gate_count(pooling) * hidden_size
         self.weight = nn.Parameter(torch.empty(directions, kernel_size, rows, input_size))
         self.scale = nn.Parameter(torch.ones(directions * rows))
@@ -109,6 +111,16 @@ class NormalizedQRNNLayer(nn.Module):
             coefficients = torch.stack((self.running_mean.to(real), factor, shift))
             return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
         seed = functional.draw_seed(self.zoneout)
+        if self.synchronised:
+            directions = self.weight.shape[0]
+            summed = sum_taps(gates.to(real), offsets, self.kernel_size, directions)
+            mean, variance, count = batch_moments(summed)
+            self._update(torch.stack((mean, variance)), count)
+            coefficients = torch.stack((mean, scale * torch.rsqrt(variance + _EPS), shift))
+            shape = (self.hidden_size, 1, self.pooling, self.direction)
+            return ops.gate_pool(
+                summed, coefficients, None, offsets, None, seed, *shape, self.zoneout
+            )[0]
         h, _, _, _, moments = ops.norm_gate_pool(
             gates, scale, shift, None, offsets, None, seed, *shape, self.zoneout, _EPS
         )
@@ -120,9 +132,7 @@ class NormalizedQRNNLayer(nn.Module):
         if rows < 1:
             return
         mean, variance = moments.to(self.running_mean.dtype)
-        self.running_mean.lerp_(mean, _MOMENTUM)
-        # As torch: the batch's own variance divides by n, the running one by n - 1.
-        self.running_var.lerp_(variance * (rows / max(rows - 1, 1)), _MOMENTUM)
+        _move(self.running_mean, self.running_var, mean, variance, rows)
 
     def export_tensors(self, prefix: str) -> dict[str, Array]:
         """Weights [G * H, k, C] and biases [G * H] per direction, batch norm folded in."""
@@ -188,10 +198,20 @@ class PQRNNEncoder(nn.Module):
             )
             width = directions * config.state_size
         self.layers = nn.ModuleList(layers)
+        self.synchronised = False
         self.width = width + (config.bottleneck_size if config.skip else 0)
         self.attention = nn.Linear(self.width, config.attention_heads)
         nn.init.xavier_uniform_(self.attention.weight)
         nn.init.zeros_(self.attention.bias)
+
+    def synchronise(self) -> None:
+        """From now on take batch norm's statistics over the rows of all processes.
+
+        Slower than each process by itself, and what one process would compute of the whole batch.
+        """
+        self.synchronised = True
+        for layer in self.layers:
+            layer.synchronised = True
 
     def forward(
         self, features: Tensor, offsets: Tensor, index: Tensor | None = None
@@ -226,8 +246,10 @@ class PQRNNEncoder(nn.Module):
         return pooled, rows
 
     def _normalized(self, rows: Tensor) -> Tensor:
-        # torch refuses to train on fewer than two rows; there the running moments serve.
         norm = self.bottleneck_norm
+        if self.training and self.synchronised:
+            return normalize_rows(norm, rows)
+        # torch refuses to train on fewer than two rows; there the running moments serve.
         if self.training and rows.shape[0] < 2:
             return nn.functional.batch_norm(
                 rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=_EPS
@@ -256,6 +278,24 @@ class PQRNNEncoder(nn.Module):
         for index, layer in enumerate(self.layers):
             layer.load_tensors(tensors, f"layers.{index}")
         load_linear(self.attention, tensors, "attention")
+
+
+def normalize_rows(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
+    """Batch norm of [tokens, width] over the rows of all processes, with running moments."""
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    mean, variance, count = batch_moments(rows)
+    _move(norm.running_mean, norm.running_var, mean.detach(), variance.detach(), count)
+    norm.num_batches_tracked += 1
+    return (rows - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias
+
+
+@torch.no_grad()
+def _move(
+    running_mean: Tensor, running_var: Tensor, mean: Tensor, variance: Tensor, rows: int
+) -> None:
+    running_mean.lerp_(mean, _MOMENTUM)
+    # As torch: the batch's own variance divides by n, the running one by n - 1.
+    running_var.lerp_(variance * (rows / max(rows - 1, 1)), _MOMENTUM)
 
 
 def export_linear(linear: nn.Linear, name: str) -> dict[str, Array]:

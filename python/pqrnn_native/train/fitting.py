@@ -21,7 +21,7 @@ from .learner import Learner, projected
 from .metrics import Report
 from .processes import Processes, joined
 from .readers import Examples
-from .reports import chosen_metric, report
+from .reports import chosen_metric, report, sentence_names
 from .rows import encode_rows, token_spans
 from .run_folder import RunFolder
 from .settings import DEFAULT_PROJECTION, Task, TrainSettings, default_config
@@ -139,7 +139,8 @@ def fit(
         )
         processes.wait()
         best = saver.load(learner)
-        dev_report = report(dev_set, answers(learner))
+        dev_answers = answers(learner)
+        dev_report = report(dev_set, dev_answers)
         test_report = None
         if test_set is not None:
             test_report = report(test_set, Answers(test_set.rows, config)(learner))
@@ -150,6 +151,7 @@ def fit(
         if processes.first:
             _write_report(result, best, run, train_set)
             run.draw_curves()
+            run.draw_confusion(*sentence_names(dev_set, dev_answers))
         return result
 
 

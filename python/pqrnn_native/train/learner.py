@@ -61,9 +61,10 @@ class Learner:
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
         self._parallel = model
         if processes.world > 1:
-            self._parallel = torch.nn.parallel.DistributedDataParallel(
-                model, broadcast_buffers=False
-            )
+            for module in model.modules():
+                if hasattr(module, "synchronise"):
+                    module.synchronise()
+            self._parallel = torch.nn.parallel.DistributedDataParallel(model)
 
     def train(self, texts: Sequence[str], seed: int) -> Logits:
         """Logits of augmented texts, with gradients."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..projection import Projection
 from ..tags import Span, SpanLabel, decode_tags, encode_tags
-from .readers.base import Example
+from .readers.base import Example, Task
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = str | Collection[str]
@@ -88,7 +88,7 @@ def _macro_f1(sums: Floats) -> Floats:
 
 
 def _paired(name: str, first: Sequence[object], second: Sequence[object]) -> None:
-    if len(first) != len(second) or not first:
+    if not len(first) == len(second) > 0:
         raise ValueError(
             f"{name} must be one for each of at least one example, "
             f"got {len(second)} for {len(first)}"
@@ -309,7 +309,7 @@ class Report:
         average: the unweighted mean over the languages of each metric.
     """
 
-    task: Literal["parse", "classify", "tag"]
+    task: Task
     overall: Group
     languages: dict[str, Group]
     average: dict[str, Score]
@@ -351,7 +351,7 @@ class _Metric(NamedTuple):
 
 
 def _report(
-    task: Literal["parse", "classify", "tag"],
+    task: Task,
     languages: Sequence[str],
     metrics: Mapping[str, _Metric],
     unparsed: Mapping[str, int],
@@ -367,7 +367,6 @@ def _report(
 
     def group(rows: npt.NDArray[np.bool_], extra: int) -> tuple[Group, dict[str, Floats]]:
         scores, samples = {}, {}
-        generator = np.random.default_rng(seed)
         for name, metric in metrics.items():
             counts = metric.counts[rows]
             if metric.missing and extra:
@@ -375,6 +374,9 @@ def _report(
                 counts = np.concatenate([counts, wrong])
             value = float(metric.statistic(counts.sum(axis=0)))
             if resamples:
+                # The same seed for all: metrics that agree get one interval, and rows that are
+                # parallel over languages are drawn together.
+                generator = np.random.default_rng(seed)
                 samples[name] = _resampled(counts, metric.statistic, resamples, generator)
                 scores[name] = Score(value, *_interval(samples[name]))
             else:
@@ -391,7 +393,6 @@ def _report(
     average = {}
     for name in metrics:
         value = float(np.mean([g.scores[name].value for g in groups.values()]))
-        # Languages are resampled independently, so their resamples may be averaged as they come.
         bounds = (
             _interval(np.mean([s[name] for s in samples.values()], axis=0)) if resamples else ()
         )
@@ -426,7 +427,7 @@ def parsing_report(
             without examples.
     """
     metrics = {"exact_match": _Metric(_exact_counts(gold, parses), _ratio, missing=True)}
-    task: Literal["parse", "tag"] = "parse" if any(row.intent for row in gold) else "tag"
+    task: Task = "parse" if any(row.intent for row in gold) else "tag"
     if task == "parse":
         metrics["intent_accuracy"] = _Metric(_intent_counts(gold, parses), _ratio)
     metrics["slot_f1"] = _Metric(_slot_counts(gold, parses), _f1)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Processes:
         said = [value]
         distributed.broadcast_object_list(said)
         return said[0]
+
+    def sum(self, values: Tensor) -> list[float]:
+        """The sums over the processes of a vector's entries."""
+        values = values.detach()
+        if self.world > 1:
+            distributed.all_reduce(values)
+        return [float(value) for value in values]
 
 
 @contextmanager

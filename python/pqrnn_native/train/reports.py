@@ -30,3 +30,15 @@ def chosen_metric(examples: Examples) -> str:
     if examples.task == "tag":
         return "slot_f1"
     return "micro_f1" if examples.multi_label else "accuracy"
+
+
+def sentence_names(examples: Examples, answers: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """Gold and predicted intents or labels, for a confusion matrix; none of taggers.
+
+    Several labels count as one name, joined by commas.
+    """
+    if examples.task == "tag":
+        return [], []
+    if examples.task == "parse":
+        return [row.intent for row in examples], [intent for intent, _ in answers]
+    return [",".join(row.labels) for row in examples], [",".join(names) for names in answers]

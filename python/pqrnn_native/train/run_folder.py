@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from .._optional import require
 from ..checkpoint import write_whole
+from .plots import draw_confusion, draw_curves
 
 
 class Bar:
@@ -129,22 +130,9 @@ class RunFolder:
             yield Bar(bar)
 
     def draw_curves(self) -> None:
-        """Write ``curve.png``: every logged figure against the step. Needs matplotlib."""
-        matplotlib = require("matplotlib", extra="train")
-        matplotlib.use("Agg")
-        pyplot = require("matplotlib.pyplot", extra="train")
-        rows = self.rows()
-        names = [k for k in (rows[-1] if rows else {}) if k not in ("step", "seconds")]
-        if not names:
-            return
-        figure, axes = pyplot.subplots(
-            len(names), 1, sharex=True, figsize=(6, 2.2 * len(names)), squeeze=False
-        )
-        for axis, name in zip(axes[:, 0], names, strict=True):
-            axis.plot([r["step"] for r in rows if name in r], [r[name] for r in rows if name in r])
-            axis.set_ylabel(name)
-            axis.grid(alpha=0.3)
-        axes[-1, 0].set_xlabel("step")
-        figure.tight_layout()
-        figure.savefig(self.path / "curve.png", dpi=110)
-        pyplot.close(figure)
+        """Write ``curve.png``: every logged figure against the step."""
+        draw_curves(self.rows(), self.path / "curve.png")
+
+    def draw_confusion(self, gold: Sequence[str], predicted: Sequence[str]) -> None:
+        """Write ``confusion.png``: which names are taken for which."""
+        draw_confusion(gold, predicted, self.path / "confusion.png")

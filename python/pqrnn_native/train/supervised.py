@@ -79,7 +79,7 @@ def train_step(
     """One step on a whole batch, of which this process takes its share.
 
     Returns:
-        The parts of the loss, of this process's share scaled to the whole.
+        The parts of the loss of the whole batch.
 
     Raises:
         FloatingPointError: The loss is not finite.
@@ -102,18 +102,18 @@ def train_step(
         rows=len(rows),
         tokens=tokens,
     )
-    # DistributedDataParallel averages over processes what is a sum here.
-    parts = {name: value * processes.world for name, value in parts.items()}
     weights = {"slot_loss": settings.slot_weight}
     total = torch.stack([weights.get(name, 1.0) * value for name, value in parts.items()]).sum()
     learner.optimizer.zero_grad(set_to_none=True)
-    total.backward()
+    # DistributedDataParallel averages over processes what is a sum here.
+    (total * processes.world).backward()
     torch.nn.utils.clip_grad_norm_(learner.averaged.model.parameters(), settings.clip)
     learner.optimizer.step()
     learner.averaged.update(step)
-    if not math.isfinite(total.item()):
-        raise FloatingPointError(f"the loss is {total.item()} at step {step}; lower learning_rate")
-    return {name: value.item() for name, value in parts.items()}
+    found = dict(zip(parts, processes.sum(torch.stack(list(parts.values()))), strict=True))
+    if not all(math.isfinite(value) for value in found.values()):
+        raise FloatingPointError(f"the loss is {found} at step {step}; lower learning_rate")
+    return found
 
 
 def train(

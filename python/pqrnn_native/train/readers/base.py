@@ -433,4 +433,4 @@ def _check_languages(spec: str, languages: Sequence[str], there: Collection[str]
     unknown = [language for language in languages if language not in there]
     if unknown:
         known = ", ".join(sorted(there)) or "none"
-        raise ValueError(f"{spec!r} has no language {', '.join(unknown)!r} (it has: {known})")
+        raise ValueError(f"{spec!r} has no language {', '.join(unknown)} (it has: {known})")
