@@ -146,5 +146,5 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPE, **shape},
+        **{**DEFAULT_SHAPE, "crf": task != "classify", **shape},
     )
