@@ -24,10 +24,13 @@ class Logits(NamedTuple):
     Attributes:
         sentence: float32 ``[n, intents or labels]``; None for a tagger.
         tags: float32 ``[tokens, tags]``; None for a classifier.
+        transitions: float32 ``[tags, tags]``, what it scores that a tag (row) is followed by another
+            (column); None without a CRF.
     """
 
     sentence: Tensor | None
     tags: Tensor | None
+    transitions: Tensor | None = None
 
 
 def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
@@ -42,7 +45,7 @@ class Learner:
 
     Args:
         model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
-            or a pair of those and the tags' logits.
+            or a pair of those and the tags' logits. With a CRF over tags it has ``transitions``.
         featurizer: what turns texts into its inputs.
         config: names its labels, intents and tags.
         settings: resolved.
@@ -77,7 +80,7 @@ class Learner:
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            return _logits(self._parallel, inputs)
+            return self._logits(self._parallel, self.averaged.model, inputs)
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 256
@@ -93,9 +96,20 @@ class Learner:
             for start in range(0, len(texts), batch_size):
                 rows = order[start : start + batch_size]
                 inputs = self.featurizer([texts[row] for row in rows])
-                out = _logits(self.averaged.average, inputs.to(self.device))
+                average = self.averaged.average
+                out = self._logits(average, average, inputs.to(self.device))
                 on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
                 yield rows, on_cpu, inputs.offsets.numpy()
+
+    @staticmethod
+    def _logits(call: torch.nn.Module, model: torch.nn.Module, inputs: Inputs) -> Logits:
+        """What ``call``, the model or a wrapper of it, says."""
+        out = call(inputs.features, inputs.offsets, index=inputs.index)
+        sentence, tags = out if isinstance(out, tuple) else (out, None)
+        if sentence.shape[1] == 0:  # a tagger
+            sentence = None
+        parts = (sentence, tags, getattr(model, "transitions", None))
+        return Logits(*(None if part is None else part.float() for part in parts))
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs of it."""
@@ -112,10 +126,3 @@ def projected(config: PQRNNConfig, settings: TrainSettings, processes: Processes
     model = build(config, settings.dropout)
     featurizer = ProjectedInputs(config.projection, settings)
     return Learner(model, featurizer, config, settings, processes)
-
-
-def _logits(model: torch.nn.Module, inputs: Inputs) -> Logits:
-    out = model(inputs.features, inputs.offsets, index=inputs.index)
-    sentence, tags = out if isinstance(out, tuple) else (out, None)
-    none = sentence.shape[1] == 0
-    return Logits(None if none else sentence.float(), None if tags is None else tags.float())
