@@ -335,9 +335,9 @@ class TagSet:
     def best(
         self, logits: npt.NDArray[np.floating], offsets: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.int64]:
-        """Numbers of the valid tags with the largest sum of logits and transitions, int64 ``[tokens]``.
+        """Numbers of the best valid tags, int64 ``[tokens]``.
 
-        Of several, at each token from the last on, the first tag. A logit that is NaN counts as the
+        Those with the largest sum of logits and transitions. Of several, at each token from the last on, the first tag. A logit that is NaN counts as the
         smallest. Sums are computed in float32.
 
         Args:

@@ -31,7 +31,10 @@ _MODEL = (
     ("attention_heads", int, "heads of the attention pooling"),
 )
 
-_SWITCHES = (("skip", "pool the bottleneck's output beside the last layer's"),)
+_SWITCHES = (
+    ("skip", "pool the bottleneck's output beside the last layer's"),
+    ("slot_context", "let the whole text weigh in on each token's tag"),
+)
 
 # Options that set a field of TrainSettings.
 _TRAINING = (
@@ -79,6 +82,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="storage of the saved weights (default: float32)",
     )
     model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        choices=("pqrnn", "lstm", "transformer"),
+        default="pqrnn",
+        help="the latter two are rivals, for comparison only (default: pqrnn)",
+    )
+    model.add_argument(
+        "--features",
+        choices=("projection", "word"),
+        default="projection",
+        help="what a rival reads (default: projection)",
+    )
     for name, kind, meaning in (*_PROJECTION, *_MODEL):
         default = getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPE.get(name))
         own = "" if default is None else f" (default: {default})"
@@ -113,6 +128,8 @@ def run(options: argparse.Namespace) -> None:
         task=options.task,
         test=options.test,
         languages=languages,
+        model=options.model,
+        features=options.features,
         config=_shape(options),
         settings=TrainSettings(
             **_given(options, [name for name, *_ in _TRAINING]), bfloat16=not options.float32

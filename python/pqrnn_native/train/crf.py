@@ -179,7 +179,12 @@ def _backward(
 
 
 def _gold(
-    chain: _Chain, logits: Tensor, tags: Tensor, transitions: Tensor, allowed: Tensor, starts: Tensor
+    chain: _Chain,
+    logits: Tensor,
+    tags: Tensor,
+    transitions: Tensor,
+    allowed: Tensor,
+    starts: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores of the gold sequences, their pairs as flat indices, and which sequences are valid."""
     scores = logits.gather(1, tags[:, None])[:, 0]

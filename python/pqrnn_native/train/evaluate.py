@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..encoder import Classifier, load
-from ..parser import Parser
+from .. import Classifier, Parser, load
 from .metrics import Report
-from .readers import Examples
+from .readers import Examples, Task
 from .reports import report
 
 Model: TypeAlias = Parser | Classifier
@@ -30,6 +29,13 @@ def load_trained(path: str | os.PathLike[str]) -> Model:
     if not isinstance(model, Parser | Classifier):
         raise ValueError(f"{str(path)!r} is a {type(model).__name__}, not a parser or classifier")
     return model
+
+
+def task_of(model: Model) -> Task:
+    """What a model was trained for."""
+    if isinstance(model, Classifier):
+        return "classify"
+    return "parse" if model.config.intents else "tag"
 
 
 def evaluate(

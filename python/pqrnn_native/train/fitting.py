@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,7 @@ from .metrics import Report
 from .processes import Processes, joined
 from .readers import Examples
 from .reports import chosen_metric, report, sentence_names
+from .rivals import rival
 from .rows import encode_rows, token_spans
 from .run_folder import RunFolder
 from .settings import DEFAULT_PROJECTION, Task, TrainSettings, default_config
@@ -34,7 +35,7 @@ class FitResult:
 
     Attributes:
         folder: the run folder.
-        path: the best model, for :func:`pqrnn_native.load`.
+        path: the best model, for :func:`pqrnn_native.load`; of a rival the graph's tensors.
         config: of the model.
         settings: as they were resolved.
         dev: metrics of the best model on the dev examples.
@@ -59,6 +60,8 @@ def fit(
     task: Task | None = None,
     test: Source | None = None,
     languages: Sequence[str] | None = None,
+    model: Literal["pqrnn", "lstm", "transformer"] = "pqrnn",
+    features: Literal["projection", "word"] = "projection",
     config: PQRNNConfig | Mapping[str, Any] | None = None,
     settings: TrainSettings | None = None,
     init: str | Path | None = None,
@@ -80,6 +83,9 @@ def fit(
             also serve for the other two.
         test: examples that the best model is evaluated on at the end, and only then.
         languages: of named data sets; None: all.
+        model: ``"pqrnn"``, or a rival to compare it with, see :mod:`.rivals`, which only the torch
+            graph can run.
+        features: what a rival reads: the projection, or an embedding of each ``"word"``.
         config: what is trained; its intents, labels and slot tags must be those of the data. A
             mapping holds what is to differ from :func:`.settings.default_config`, for example
             ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
@@ -97,6 +103,7 @@ def fit(
         FloatingPointError: the loss is not finite.
     """
     settings = settings or TrainSettings()
+    _check_model(model, features, init)
     train_set = examples_of(train, "train", task, languages)
     task = train_set.task
     if dev is None:
@@ -111,11 +118,17 @@ def fit(
     with joined() as processes:
         settings = settings.resolve(len(train_set), processes.world)
         torch.manual_seed(settings.seed)
-        learner = projected(config, settings, processes)
+        if model == "pqrnn":
+            learner = projected(config, settings, processes)
+        else:
+            texts = [row.text for row in train_set]
+            learner = rival(model, features, config, settings, processes, texts)
         if init is not None:
             start_from(learner, config, init)
         description = {
             "task": task,
+            "model": model,
+            "features": features,
             "config": json.loads(config.to_json()),
             "settings": asdict(settings),
             "processes": processes.world,
@@ -145,7 +158,7 @@ def fit(
         if test_set is not None:
             test_report = report(test_set, Answers(test_set.rows, config)(learner))
         result = FitResult(
-            run.path, run.model_path, config, settings, dev_report, test_report,
+            run.path, saver.path(learner), config, settings, dev_report, test_report,
             count_parameters(learner.averaged.model),
         )  # fmt: skip
         if processes.first:
@@ -201,12 +214,19 @@ class _Saver:
     def save(self, learner: Learner, figures: Mapping[str, Any]) -> None:
         average = learner.averaged.average
         self._run.save_state("best.pt", {"average": average.state_dict(), "row": dict(figures)})
+        if self.path(learner) != self._run.model_path:
+            return
         info = {
             "trained": time.strftime("%Y-%m-%d"),
             "run": self._run.description,
             "result": dict(figures),
         }
         save_model(self._run.model_path, self._config, average.export_tensors(), info, self._dtype)
+
+    def path(self, learner: Learner) -> Path:
+        """The file that a user wants."""
+        exported = hasattr(learner.averaged.average, "export_tensors")
+        return self._run.model_path if exported else self._run.path / "best.pt"
 
     def load(self, learner: Learner) -> dict[str, Any]:
         """Put the best weights into the learner's average; returns their row of the log."""
@@ -248,6 +268,19 @@ def _write_report(
         "test": None if result.test is None else result.test.to_dict(),
     }
     write_whole(run.path / "report.json", [json.dumps(facts, indent=1).encode()])
+
+
+def _check_model(model: str, features: str, init: object) -> None:
+    for name, value, known in (
+        ("model", model, ("pqrnn", "lstm", "transformer")),
+        ("features", features, ("projection", "word")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if model == "pqrnn" and features != "projection":
+        raise ValueError(f"features must be 'projection' for model 'pqrnn', got {features!r}")
+    if model != "pqrnn" and init is not None:
+        raise ValueError(f"init must be None for model {model!r}, got {init!r}")
 
 
 def _silence(_line: str) -> None:

@@ -40,6 +40,29 @@ def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
     return nn.PQRNNForParsing(config, dropout)
 
 
+class _Outputs(torch.nn.Module):
+    """A model with all parts of :class:`Logits` as its outputs.
+
+    DistributedDataParallel looks there for the weights that take part in a loss.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, features: Tensor, index: Tensor, offsets: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        out = self.model(features, offsets, index=index)
+        sentence, tags = out if isinstance(out, tuple) else (out, None)
+        transitions = getattr(self.model, "transitions", None)
+        return (
+            None if sentence.shape[1] == 0 else sentence.float(),
+            None if tags is None else tags.float(),
+            None if transitions is None else transitions.clone(),
+        )
+
+
 class Learner:
     """A model, its average, its optimiser and its inputs.
 
@@ -47,6 +70,7 @@ class Learner:
         model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
             or a pair of those and the tags' logits. With a CRF over tags it has ``transitions``.
         featurizer: what turns texts into its inputs.
+        config: names its labels, intents and tags.
         settings: resolved.
         processes: gradients are averaged over them.
     """
@@ -55,26 +79,31 @@ class Learner:
         self,
         model: torch.nn.Module,
         featurizer: Featurizer,
+        config: PQRNNConfig,
         settings: TrainSettings,
         processes: Processes,
     ) -> None:
-        self.settings, self.featurizer = settings, featurizer
+        self.config, self.settings, self.featurizer = config, settings, featurizer
         self.device = torch.device("cpu")
         self.averaged = Averaged(model.to(self.device), settings.ema)
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-        self._parallel = model
+        self._parallel: torch.nn.Module = _Outputs(model)
         if processes.world > 1:
             for module in model.modules():
                 if hasattr(module, "synchronise"):
                     module.synchronise()
-            self._parallel = torch.nn.parallel.DistributedDataParallel(model)
+            self._parallel = torch.nn.parallel.DistributedDataParallel(
+                self._parallel,
+                # Nothing asks a pure tagger's attention for a vector of the text.
+                find_unused_parameters=not (config.labels or config.intents),
+            )
 
     def train(self, texts: Sequence[str], seed: int) -> Logits:
         """Logits of augmented texts, with gradients."""
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            return self._logits(self._parallel, self.averaged.model, inputs)
+            return Logits(*self._parallel(*inputs))
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 256
@@ -84,24 +113,15 @@ class Learner:
         Yields:
             The numbers of the batch's texts, their logits on the CPU, and their offsets.
         """
-        self.averaged.average.eval()
+        average = _Outputs(self.averaged.average.eval())
         order = np.argsort([len(text) for text in texts], kind="stable")
         with torch.inference_mode():
             for start in range(0, len(texts), batch_size):
                 rows = order[start : start + batch_size]
                 inputs = self.featurizer([texts[row] for row in rows])
-                average = self.averaged.average
-                out = self._logits(average, average, inputs.to(self.device))
+                out = average(*inputs.to(self.device))
                 on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
                 yield rows, on_cpu, inputs.offsets.numpy()
-
-    @staticmethod
-    def _logits(call: torch.nn.Module, model: torch.nn.Module, inputs: Inputs) -> Logits:
-        """What ``call``, the model or a wrapper of it, says."""
-        out = call(inputs.features, inputs.offsets, index=inputs.index)
-        sentence, tags = out if isinstance(out, tuple) else (out, None)
-        parts = (sentence, tags, getattr(model, "transitions", None))
-        return Logits(*(None if part is None else part.float() for part in parts))
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs of it."""
@@ -116,4 +136,5 @@ class Learner:
 def projected(config: PQRNNConfig, settings: TrainSettings, processes: Processes) -> Learner:
     """A learner of the pQRNN itself."""
     model = build(config, settings.dropout)
-    return Learner(model, ProjectedInputs(config.projection, settings), settings, processes)
+    featurizer = ProjectedInputs(config.projection, settings)
+    return Learner(model, featurizer, config, settings, processes)
