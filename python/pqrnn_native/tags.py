@@ -337,8 +337,8 @@ class TagSet:
     ) -> npt.NDArray[np.int64]:
         """Numbers of the best valid tags, int64 ``[tokens]``.
 
-        Those with the largest sum of logits and transitions. Of several, at each token from the last on, the first tag. A logit that is NaN counts as the
-        smallest. Sums are computed in float32.
+        Those with the largest sum of logits and transitions, in float32; of several, at each token
+        from the last on, the first tag. A logit that is NaN counts as the smallest.
 
         Args:
             logits: ``[tokens, tags]``.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import nn
 from ..config import PQRNNConfig
-from .inputs import Featurizer, Inputs, ProjectedInputs
+from .inputs import Featurizer, ProjectedInputs
 from .optim import Averaged, adamw
 from .processes import Processes
 from .settings import TrainSettings
@@ -24,8 +24,8 @@ class Logits(NamedTuple):
     Attributes:
         sentence: float32 ``[n, intents or labels]``; None for a tagger.
         tags: float32 ``[tokens, tags]``; None for a classifier.
-        transitions: float32 ``[tags, tags]``, what it scores that a tag (row) is followed by another
-            (column); None without a CRF.
+        transitions: float32 ``[tags, tags]``, what it scores that a tag (row) is followed by
+            another (column); None without a CRF.
     """
 
     sentence: Tensor | None
