@@ -349,7 +349,7 @@ class TagSet:
         """
         if logits.ndim != 2 or logits.shape[1] != len(self.names):
             raise ValueError(f"logits must be [tokens, {len(self.names)}], got {logits.shape}")
-        borders = np.asarray([0, len(logits)] if offsets is None else offsets, np.int64)
+        borders = np.ascontiguousarray([0, len(logits)] if offsets is None else offsets, np.int64)
         rows = np.ascontiguousarray(logits, np.float32)
         return native.best_tags(rows, borders, self._scores, self._start_scores)
 
