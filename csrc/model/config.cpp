@@ -176,6 +176,10 @@ Status read_projection(JsonReader& json, ProjectionSettings& settings) {
     fields.on_integer("novelty_bits", settings.novelty_bits);
     fields.on_integer("doc_size_levels", settings.doc_size_levels);
     fields.on_number("distortion", settings.distortion);
+    fields.on_bool("split_apostrophes", settings.split_apostrophes);
+    fields.on_integer("ngram_size", settings.ngram_size);
+    fields.on_integer("ngram_min", settings.ngram_min);
+    fields.on_integer("ngram_max", settings.ngram_max);
     fields.finish_key();
   }
   return fields.status();

@@ -13,12 +13,14 @@ Task = Literal["parse", "classify", "tag"]
 TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
-DEFAULT_PROJECTION = ProjectionConfig(feature_size=1024, split="words")
+DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
 DEFAULT_SHAPE: Mapping[str, Any] = {
-    "bottleneck_size": 256,
+    "bottleneck_size": 240,
     "state_size": 128,
     "kernel_size": 2,
-    "num_layers": 4,
+    "num_layers": 2,
+    "attention_heads": 4,
+    "skip": True,
 }
 
 
@@ -146,5 +148,5 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPE, "crf": task != "classify", **shape},
+        **{**DEFAULT_SHAPE, "crf": task != "classify", "slot_context": task == "parse", **shape},
     )
