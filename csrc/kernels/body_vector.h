@@ -1,8 +1,8 @@
 // The vector of this instruction set: kLanes floats and the dozen operations that the dense
-// and Viterbi kernels need. With plain arrays GCC 12 keeps no tile of sums in registers in the generic build
-// (10 instead of 45 GFLOP/s, 128 rows). For AVX2 and AVX-512 it does, and on a Zen 5 they are
-// equally fast (121 and 241 GFLOP/s of 125 and 250), but as our builds fuse no a * b + c on their
-// own, CPUs that lack separate adders would lose half.
+// and Viterbi kernels need. With plain arrays GCC 12 keeps no tile of sums in registers in the
+// generic build (10 instead of 45 GFLOP/s, 128 rows). For AVX2 and AVX-512 it does, and on a Zen 5
+// they are equally fast (121 and 241 GFLOP/s of 125 and 250), but as our builds fuse no a * b + c
+// on their own, CPUs that lack separate adders would lose half.
 //
 // This header has no include guard on purpose: it belongs to body.h.
 
@@ -24,8 +24,8 @@ inline V v_max(V a, V b) { return _mm512_max_ps(a, b); }            // b when on
 inline V v_if_greater(V a, V b, V x, V y) {                         // a > b ? x : y
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
 }
-inline V v_round(V x) { return _mm512_roundscale_ps(x, 0x08); }     // to nearest, no exception
-inline V v_exp2(V n) {                                              // n integral, -126..127
+inline V v_round(V x) { return _mm512_roundscale_ps(x, 0x08); }  // to nearest, no exception
+inline V v_exp2(V n) {                                           // n integral, -126..127
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }

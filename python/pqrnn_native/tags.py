@@ -293,11 +293,12 @@ class TagSet:
         left = np.array([labels.setdefault(label, len(labels)) for label in needed])
         right = np.array([labels.setdefault(tag.right.label, len(labels)) for tag in tags])
         self.allowed = ((left == 0) | (right[:, None] == left)) & np.array(sound)
-        scores = np.zeros((count, count)) if transitions is None else np.asarray(transitions)
-        if scores.shape != (count, count):
-            raise ValueError(f"transitions must be [{count}, {count}], got {scores.shape}")
-        self._scores = np.where(self.allowed, scores, -np.inf).astype(np.float32)
-        self._start_scores = np.where(self.starts, 0, -np.inf).astype(np.float32)
+        shape, never = (count, count), np.float32(-np.inf)
+        learned = np.zeros(shape, np.float32) if transitions is None else np.asarray(transitions)
+        if learned.shape != shape:
+            raise ValueError(f"transitions must be [{count}, {count}], got {learned.shape}")
+        self._scores = np.where(self.allowed, learned.astype(np.float32), never)
+        self._start_scores = np.where(self.starts, np.float32(0), never)
 
     def __len__(self) -> int:
         return len(self.names)
