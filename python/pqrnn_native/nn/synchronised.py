@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, distributed
 
 
-def batch_moments(rows: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean and variance of all processes' rows, and how many there are.
+def batch_moments(rows: Tensor, everywhere: bool) -> tuple[Tensor, Tensor, int]:
+    """Mean and variance of rows, and how many there are.
 
     Args:
         rows: [n, width] of this process; may be empty, and n may differ between processes.
+        everywhere: over the rows of all processes, where there are several.
 
     Returns:
         Mean and (biased) variance [width] with gradients, and the number of rows.
     """
-    if _alone():
+    if not everywhere or _alone():
         total = max(1, rows.shape[0])
         mean = rows.sum(0) / total
         return mean, (rows - mean).square().sum(0) / total, total

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,22 +10,22 @@ from typing import Any, Literal
 
 import torch
 
-from ..checkpoint import StorageType, load_tensors, read_metadata, save_model, write_whole
+from ..checkpoint import StorageType, load_tensors, read_metadata
 from ..config import PQRNNConfig
 from ..tags import collect_tags
 from . import supervised
 from .batches import digest
 from .graph import Answers
-from .learner import Learner, projected
+from .learner import Learner, find_device, projected
 from .metrics import Report
-from .processes import Processes, joined
+from .processes import joined
 from .readers import Examples
 from .reports import chosen_metric, report, sentence_names
 from .rivals import rival
 from .rows import encode_rows, token_spans
-from .run_folder import RunFolder
-from .settings import DEFAULT_PROJECTION, Task, TrainSettings, default_config
-from .sources import Source, dev_of, digest_of, examples_of
+from .saving import BestModel, make_folder, write_report
+from .settings import Task, TrainSettings, default_config, default_projection
+from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ def fit(
     settings: TrainSettings | None = None,
     init: str | Path | None = None,
     dtype: StorageType = "float32",
+    device: str | None = None,
     progress: bool | None = None,
     say: Callable[[str], object] | None = None,
 ) -> FitResult:
@@ -93,6 +93,7 @@ def fit(
         settings: how; zeros in it follow from the number of training examples.
         init: model file to start from: the encoder, and heads of the same names.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
+        device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.
 
@@ -117,12 +118,13 @@ def fit(
         torch.set_num_threads(settings.threads)
     with joined() as processes:
         settings = settings.resolve(len(train_set), processes.world)
+        place = find_device(device)
         torch.manual_seed(settings.seed)
         if model == "pqrnn":
-            learner = projected(config, settings, processes)
+            learner = projected(config, settings, processes, place)
         else:
             texts = [row.text for row in train_set]
-            learner = rival(model, features, config, settings, processes, texts)
+            learner = rival(model, features, config, settings, processes, place, texts)
         if init is not None:
             start_from(learner, config, init)
         description = {
@@ -132,13 +134,17 @@ def fit(
             "config": json.loads(config.to_json()),
             "settings": asdict(settings),
             "processes": processes.world,
+            "device": place.type,
             "init": None if init is None else digest([Path(init).read_bytes().hex()]),
             "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
-        run = _folder(out, description, processes)
-        saver = _Saver(run, config, dtype)
-        quiet = not processes.first or say is None
+        run = make_folder(out, description, processes)
+        saver = BestModel(run, config, dtype)
+        if say is None or not processes.first:
+            say = _silence
+        for line in skipped_lines(train_set):
+            say(line)
         answers = Answers(dev_set.rows, config)
         supervised.train(
             learner,
@@ -148,7 +154,7 @@ def fit(
             lambda figures: saver.save(learner, figures),
             processes=processes,
             progress=progress,
-            say=_silence if quiet or say is None else say,
+            say=say,
         )
         processes.wait()
         best = saver.load(learner)
@@ -162,7 +168,7 @@ def fit(
             count_parameters(learner.averaged.model),
         )  # fmt: skip
         if processes.first:
-            _write_report(result, best, run, train_set)
+            write_report(run, best, result.parameters, train_set, dev_report, test_report)
             run.draw_curves()
             run.draw_confusion(*sentence_names(dev_set, dev_answers))
         return result
@@ -172,7 +178,7 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
     """The default shape with changes, and the intents, labels and tags of the examples."""
     slots: tuple[str, ...] = ()
     if train.task != "classify":
-        projection = replace(DEFAULT_PROJECTION, **changes.get("projection", {}))
+        projection = default_projection(changes.get("projection", {}))
         spans = token_spans([row.text for row in train], projection)
         slots = collect_tags((own, row.slots) for own, row in zip(spans, train, strict=True))
     return default_config(
@@ -192,7 +198,7 @@ def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
         ValueError: the file is damaged or its encoder is of another shape.
     """
     other = read_metadata(path).config
-    named = ("task", "labels", "intents", "slots")
+    named = ("task", "labels", "intents", "slots", "slot_context")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
     for model in (learner.averaged.model, learner.averaged.average):
@@ -205,38 +211,6 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-class _Saver:
-    """The best averaged weights: ``best.pt`` for the graph, ``model.safetensors`` for inference."""
-
-    def __init__(self, run: RunFolder, config: PQRNNConfig, dtype: StorageType) -> None:
-        self._run, self._config, self._dtype = run, config, dtype
-
-    def save(self, learner: Learner, figures: Mapping[str, Any]) -> None:
-        average = learner.averaged.average
-        self._run.save_state("best.pt", {"average": average.state_dict(), "row": dict(figures)})
-        if self.path(learner) != self._run.model_path:
-            return
-        info = {
-            "trained": time.strftime("%Y-%m-%d"),
-            "run": self._run.description,
-            "result": dict(figures),
-        }
-        save_model(self._run.model_path, self._config, average.export_tensors(), info, self._dtype)
-
-    def path(self, learner: Learner) -> Path:
-        """The file that a user wants."""
-        exported = hasattr(learner.averaged.average, "export_tensors")
-        return self._run.model_path if exported else self._run.path / "best.pt"
-
-    def load(self, learner: Learner) -> dict[str, Any]:
-        """Put the best weights into the learner's average; returns their row of the log."""
-        state = self._run.load_state("best.pt")
-        assert state is not None
-        learner.averaged.average.load_state_dict(state["average"])
-        row: dict[str, Any] = state["row"]
-        return row
-
-
 def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
     """What chooses the best model, and every figure for the log, in per cent."""
     result = report(examples, answers, resamples=0)
@@ -246,28 +220,6 @@ def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str,
         for language, group in result.languages.items():
             figures[f"{metric}_{language}"] = round(100 * group.scores[metric].value, 3)
     return figures[metric], figures
-
-
-def _folder(out: str | Path, description: dict[str, Any], processes: Processes) -> RunFolder:
-    """The run folder, which the first process makes before the others look at it."""
-    if processes.first:
-        RunFolder(out, description)
-    processes.wait()
-    return RunFolder(out, description)
-
-
-def _write_report(
-    result: FitResult, best: Mapping[str, Any], run: RunFolder, train: Examples
-) -> None:
-    facts = {
-        "best": best,
-        "seconds": round(run.seconds(), 1),
-        "parameters": result.parameters,
-        "skipped": [str(skipped) for skipped in train.skipped],
-        "dev": result.dev.to_dict(),
-        "test": None if result.test is None else result.test.to_dict(),
-    }
-    write_whole(run.path / "report.json", [json.dumps(facts, indent=1).encode()])
 
 
 def _check_model(model: str, features: str, init: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -73,6 +74,7 @@ class Learner:
         config: names its labels, intents and tags.
         settings: resolved.
         processes: gradients are averaged over them.
+        device: where it runs.
     """
 
     def __init__(
@@ -82,9 +84,10 @@ class Learner:
         config: PQRNNConfig,
         settings: TrainSettings,
         processes: Processes,
+        device: torch.device,
     ) -> None:
         self.config, self.settings, self.featurizer = config, settings, featurizer
-        self.device = torch.device("cpu")
+        self.device = device
         self.averaged = Averaged(model.to(self.device), settings.ema)
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
         self._parallel: torch.nn.Module = _Outputs(model)
@@ -133,8 +136,31 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def projected(config: PQRNNConfig, settings: TrainSettings, processes: Processes) -> Learner:
+def projected(
+    config: PQRNNConfig, settings: TrainSettings, processes: Processes, device: torch.device
+) -> Learner:
     """A learner of the pQRNN itself."""
     model = build(config, settings.dropout)
     featurizer = ProjectedInputs(config.projection, settings)
-    return Learner(model, featurizer, config, settings, processes)
+    return Learner(model, featurizer, config, settings, processes, device)
+
+
+def find_device(name: str | None) -> torch.device:
+    """A device by its name; None: a GPU if there is one. ``torchrun`` gives each process its own.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"device must be one that torch has here, got {name!r}: {first}") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

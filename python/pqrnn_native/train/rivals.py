@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig, ProjectionConfig
-from ..nn import ops
+from ..nn import portable
 from ..nn.encoder import normalize_rows
 from ..projection import Projection
 from .inputs import Featurizer, Inputs, ProjectedInputs, drop_tokens, training_projection
@@ -191,12 +191,12 @@ class Rival(nn.Module):
         padded = rows.new_zeros(*valid.shape, rows.shape[1]).index_put((valid,), rows)
         # A text without tokens has one of zeros, which is then left out again.
         states = self.dropout(self.body(padded, lengths.clamp(min=1))[valid])
-        pooled, _ = ops.attend(states, self.attention(states).to(states.dtype), offsets, None)
+        pooled = portable.attend(states, self.attention(states).to(states.dtype), offsets)
         sentence = pooled[:, :0] if self.sentence is None else self.sentence(pooled)
         return sentence if self.tags is None else (sentence, self.tags(states))
 
 
-def widest(make: Callable[[int], nn.Module], budget: int = BUDGET) -> int:
+def widest(make: Callable[[int], nn.Module], budget: int) -> int:
     """The largest width, a multiple of 8, with which a model has at most ``budget`` weights.
 
     Raises:
@@ -220,6 +220,7 @@ def rival(
     config: PQRNNConfig,
     settings: TrainSettings,
     processes: Processes,
+    device: torch.device,
     texts: Sequence[str],
 ) -> Learner:
     """A learner of a rival within the budget.
@@ -230,6 +231,7 @@ def rival(
         config: names, and the projection (which splits texts into words for both).
         settings: resolved.
         processes: of the run.
+        device: where it runs.
         texts: the training texts.
     """
     known = vocabulary(texts, config.projection) if features == "word" else None
@@ -238,8 +240,8 @@ def rival(
     def make(width: int) -> Rival:
         return Rival(kind, config, width, words, settings.dropout)
 
-    model = make(widest(make))
+    model = make(widest(make, BUDGET))
     featurizer: Featurizer = ProjectedInputs(config.projection, settings)
     if known is not None:
         featurizer = WordInputs(config.projection, settings, known)
-    return Learner(model, featurizer, config, settings, processes)
+    return Learner(model, featurizer, config, settings, processes, device)
