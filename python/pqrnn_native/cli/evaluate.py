@@ -1,6 +1,6 @@
 r"""Measure a trained model on labelled data.
 
-    pqrnn-native evaluate --model run/ --data mtop:DIR --split test --languages en,de
+pqrnn-native evaluate --model run/ --data mtop:DIR --split test --languages en,de
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 
-from ..train.evaluate import evaluate, load_trained
+from ..train.evaluate import evaluate, load_trained, task_of
 from ..train.sources import examples_of
 
 
@@ -29,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     model = load_trained(options.model)
     languages = options.languages.split(",") if options.languages else None
-    parsing = model.config.task == "parsing"
-    task = ("parse" if model.config.intents else "tag") if parsing else "classify"
-    examples = examples_of(options.data, options.split, task, languages)
+    examples = examples_of(options.data, options.split, task_of(model), languages)
     if examples.skipped:
         print(f"skipped: {len(examples.skipped)} rows, {examples.skipped[0]}", file=sys.stderr)
     report = evaluate(model, examples, threads=options.threads)

@@ -1,7 +1,7 @@
 r"""Apply a trained model to texts, one a line; one JSON object a line comes out.
 
-    pqrnn-native predict --model run/ texts.txt
-    echo "wake me at seven" | pqrnn-native predict --model run/
+pqrnn-native predict --model run/ texts.txt
+echo "wake me at seven" | pqrnn-native predict --model run/
 """
 
 from __future__ import annotations

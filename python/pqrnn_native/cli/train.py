@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._optional import require
-from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPE, TASKS, TrainSettings
+from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPES, TASKS, TrainSettings
 
 # Options that set a field of ProjectionConfig or PQRNNConfig: name, type, meaning.
 _PROJECTION = (
@@ -31,7 +31,10 @@ _MODEL = (
     ("attention_heads", int, "heads of the attention pooling"),
 )
 
-_SWITCHES = (("skip", "pool the bottleneck's output beside the last layer's"),)
+_SWITCHES = (
+    ("skip", "pool the bottleneck's output beside the last layer's"),
+    ("slot_context", "let the whole text weigh in on each token's tag"),
+)
 
 # Options that set a field of TrainSettings.
 _TRAINING = (
@@ -78,10 +81,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="storage of the saved weights (default: float32)",
     )
+    parser.add_argument(
+        "--device", metavar="NAME", help="of torch, e.g. cpu (default: a GPU if there is one)"
+    )
     model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        choices=("pqrnn", "lstm", "transformer"),
+        default="pqrnn",
+        help="the latter two are rivals, for comparison only (default: pqrnn)",
+    )
+    model.add_argument(
+        "--features",
+        choices=("projection", "word"),
+        default="projection",
+        help="what a rival reads (default: projection)",
+    )
     for name, kind, meaning in (*_PROJECTION, *_MODEL):
-        default = getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPE.get(name))
-        own = "" if default is None else f" (default: {default})"
+        shape = {str(values.get(name, "")): None for values in DEFAULT_SHAPES.values()}
+        default = getattr(DEFAULT_PROJECTION, name, " or ".join(shape))
+        own = f" (default: {default})" if default else ""
         model.add_argument(_flag(name), type=kind, metavar="N", help=meaning + own)
     for name, meaning in _SWITCHES:
         model.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=meaning)
@@ -98,14 +117,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     require("torch", extra="train")
-    from ..train import fitting, sources
+    from ..train import fitting
 
     languages = options.languages.split(",") if options.languages else None
-    train = sources.examples_of(options.train, "train", options.task, languages)
-    for skipped in train.skipped[:20]:
-        print(f"skipped: {skipped}", file=sys.stderr)
-    if len(train.skipped) > 20:
-        print(f"skipped: {len(train.skipped) - 20} more rows", file=sys.stderr)
     result = fitting.fit(
         options.train,
         options.dev,
@@ -113,12 +127,15 @@ def run(options: argparse.Namespace) -> None:
         task=options.task,
         test=options.test,
         languages=languages,
+        model=options.model,
+        features=options.features,
         config=_shape(options),
         settings=TrainSettings(
             **_given(options, [name for name, *_ in _TRAINING]), bfloat16=not options.float32
         ),
         init=options.init,
         dtype=options.dtype,
+        device=options.device,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(result.dev.format())

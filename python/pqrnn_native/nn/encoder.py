@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig
-from . import functional, ops
+from . import functional, ops, portable
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -106,17 +106,26 @@ class NormalizedQRNNLayer(nn.Module):
         real = torch.float64 if gates.dtype == torch.float64 else torch.float32
         scale, shift = self.scale.to(real), self.shift.to(real)
         shape = (self.hidden_size, self.kernel_size, self.pooling, self.direction)
+        on_cpu = gates.device.type == "cpu"
         if not self.training:
             factor = scale * torch.rsqrt(self.running_var.to(real) + _EPS)
             coefficients = torch.stack((self.running_mean.to(real), factor, shift))
-            return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
+            if on_cpu:
+                return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
+            directions = self.weight.shape[0]
+            return portable.pool(gates, coefficients, offsets, *shape[:3], directions)
         seed = functional.draw_seed(self.zoneout)
-        if self.synchronised:
+        if self.synchronised or not on_cpu:
             directions = self.weight.shape[0]
             summed = sum_taps(gates.to(real), offsets, self.kernel_size, directions)
-            mean, variance, count = batch_moments(summed)
+            mean, variance, count = batch_moments(summed, self.synchronised)
             self._update(torch.stack((mean, variance)), count)
             coefficients = torch.stack((mean, scale * torch.rsqrt(variance + _EPS), shift))
+            if not on_cpu:
+                return portable.gate_pool(
+                    summed, coefficients, offsets, self.hidden_size, self.pooling, directions,
+                    self.zoneout,
+                )  # fmt: skip
             shape = (self.hidden_size, 1, self.pooling, self.direction)
             return ops.gate_pool(
                 summed, coefficients, None, offsets, None, seed, *shape, self.zoneout
@@ -242,7 +251,7 @@ class PQRNNEncoder(nn.Module):
             rows = self.dropout(layer(rows, offsets))
         if self.config.skip:
             rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
-        pooled, _ = ops.attend(rows, self.attention(rows).to(rows.dtype), offsets, None)
+        pooled = portable.attend(rows, self.attention(rows).to(rows.dtype), offsets)
         return pooled, rows
 
     def _normalized(self, rows: Tensor) -> Tensor:
@@ -283,7 +292,7 @@ class PQRNNEncoder(nn.Module):
 def normalize_rows(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
     """Batch norm of [tokens, width] over the rows of all processes, with running moments."""
     rows = rows if rows.dtype == torch.float64 else rows.float()
-    mean, variance, count = batch_moments(rows)
+    mean, variance, count = batch_moments(rows, True)
     _move(norm.running_mean, norm.running_var, mean.detach(), variance.detach(), count)
     norm.num_batches_tracked += 1
     return (rows - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias

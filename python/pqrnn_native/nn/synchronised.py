@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, distributed
 
 
-def batch_moments(rows: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean and variance of all processes' rows, and how many there are.
+def batch_moments(rows: Tensor, everywhere: bool) -> tuple[Tensor, Tensor, int]:
+    """Mean and variance of rows, and how many there are.
 
     Args:
         rows: [n, width] of this process; may be empty, and n may differ between processes.
+        everywhere: over the rows of all processes, where there are several.
 
     Returns:
         Mean and (biased) variance [width] with gradients, and the number of rows.
     """
-    if _alone():
+    if not everywhere or _alone():
         total = max(1, rows.shape[0])
         mean = rows.sum(0) / total
         return mean, (rows - mean).square().sum(0) / total, total
@@ -72,13 +73,13 @@ class _SumOfAll(torch.autograd.Function):
     """The sum of all processes' tensors; its gradient is the sum of all processes' gradients."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(_ctx: Any, value: Tensor) -> Tensor:
         total = value.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
         distributed.all_reduce(total)
         return total

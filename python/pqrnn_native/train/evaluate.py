@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from .. import Classifier, Parser, load
 from .metrics import Report
-from .readers import Examples
+from .readers import Examples, Task
 from .reports import report
 
 Model: TypeAlias = Parser | Classifier
@@ -22,13 +21,20 @@ def load_trained(path: str | os.PathLike[str]) -> Model:
         ValueError: The file is damaged, or its model neither parses nor classifies.
         OSError: It cannot be read.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.safetensors"
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        path = os.path.join(path, "model.safetensors")
     model = load(path)
     if not isinstance(model, Parser | Classifier):
-        raise ValueError(f"{str(path)!r} is a {type(model).__name__}, not a parser or classifier")
+        raise ValueError(f"{path!r} is a {type(model).__name__}, not a parser or classifier")
     return model
+
+
+def task_of(model: Model) -> Task:
+    """What a model was trained for."""
+    if isinstance(model, Classifier):
+        return "classify"
+    return "parse" if model.config.intents else "tag"
 
 
 def evaluate(

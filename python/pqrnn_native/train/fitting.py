@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from ..checkpoint import StorageType, load_tensors, read_metadata, save_model, write_whole
+from ..checkpoint import StorageType, load_tensors, read_metadata
 from ..config import PQRNNConfig
 from ..tags import collect_tags
 from . import supervised
 from .batches import digest
 from .graph import Answers
-from .learner import Learner, projected
+from .learner import Learner, find_device, projected
 from .metrics import Report
-from .processes import Processes, joined
+from .processes import joined
 from .readers import Examples
 from .reports import chosen_metric, report, sentence_names
+from .rivals import rival
 from .rows import encode_rows, token_spans
-from .run_folder import RunFolder
-from .settings import DEFAULT_PROJECTION, Task, TrainSettings, default_config
-from .sources import Source, dev_of, digest_of, examples_of
+from .saving import BestModel, make_folder, write_report
+from .settings import Task, TrainSettings, default_config, default_projection
+from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FitResult:
 
     Attributes:
         folder: the run folder.
-        path: the best model, for :func:`pqrnn_native.load`.
+        path: the best model, for :func:`pqrnn_native.load`; of a rival the graph's tensors.
         config: of the model.
         settings: as they were resolved.
         dev: metrics of the best model on the dev examples.
@@ -59,10 +59,13 @@ def fit(
     task: Task | None = None,
     test: Source | None = None,
     languages: Sequence[str] | None = None,
+    model: Literal["pqrnn", "lstm", "transformer"] = "pqrnn",
+    features: Literal["projection", "word"] = "projection",
     config: PQRNNConfig | Mapping[str, Any] | None = None,
     settings: TrainSettings | None = None,
     init: str | Path | None = None,
     dtype: StorageType = "float32",
+    device: str | None = None,
     progress: bool | None = None,
     say: Callable[[str], object] | None = None,
 ) -> FitResult:
@@ -80,6 +83,9 @@ def fit(
             also serve for the other two.
         test: examples that the best model is evaluated on at the end, and only then.
         languages: of named data sets; None: all.
+        model: ``"pqrnn"``, or a rival to compare it with, see :mod:`.rivals`, which only the torch
+            graph can run.
+        features: what a rival reads: the projection, or an embedding of each ``"word"``.
         config: what is trained; its intents, labels and slot tags must be those of the data. A
             mapping holds what is to differ from :func:`.settings.default_config`, for example
             ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
@@ -87,6 +93,7 @@ def fit(
         settings: how; zeros in it follow from the number of training examples.
         init: model file to start from: the encoder, and heads of the same names.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
+        device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.
 
@@ -97,6 +104,7 @@ def fit(
         FloatingPointError: the loss is not finite.
     """
     settings = settings or TrainSettings()
+    _check_model(model, features, init)
     train_set = examples_of(train, "train", task, languages)
     task = train_set.task
     if dev is None:
@@ -110,22 +118,33 @@ def fit(
         torch.set_num_threads(settings.threads)
     with joined() as processes:
         settings = settings.resolve(len(train_set), processes.world)
+        place = find_device(device)
         torch.manual_seed(settings.seed)
-        learner = projected(config, settings, processes)
+        if model == "pqrnn":
+            learner = projected(config, settings, processes, place)
+        else:
+            texts = [row.text for row in train_set]
+            learner = rival(model, features, config, settings, processes, place, texts)
         if init is not None:
             start_from(learner, config, init)
         description = {
             "task": task,
+            "model": model,
+            "features": features,
             "config": json.loads(config.to_json()),
             "settings": asdict(settings),
             "processes": processes.world,
+            "device": place.type,
             "init": None if init is None else digest([Path(init).read_bytes().hex()]),
             "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
-        run = _folder(out, description, processes)
-        saver = _Saver(run, config, dtype)
-        quiet = not processes.first or say is None
+        run = make_folder(out, description, processes)
+        saver = BestModel(run, config, dtype)
+        if say is None or not processes.first:
+            say = _silence
+        for line in skipped_lines(train_set):
+            say(line)
         answers = Answers(dev_set.rows, config)
         supervised.train(
             learner,
@@ -135,7 +154,7 @@ def fit(
             lambda figures: saver.save(learner, figures),
             processes=processes,
             progress=progress,
-            say=_silence if quiet or say is None else say,
+            say=say,
         )
         processes.wait()
         best = saver.load(learner)
@@ -145,11 +164,11 @@ def fit(
         if test_set is not None:
             test_report = report(test_set, Answers(test_set.rows, config)(learner))
         result = FitResult(
-            run.path, run.model_path, config, settings, dev_report, test_report,
+            run.path, saver.path(learner), config, settings, dev_report, test_report,
             count_parameters(learner.averaged.model),
         )  # fmt: skip
         if processes.first:
-            _write_report(result, best, run, train_set)
+            write_report(run, best, result.parameters, train_set, dev_report, test_report)
             run.draw_curves()
             run.draw_confusion(*sentence_names(dev_set, dev_answers))
         return result
@@ -159,7 +178,7 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
     """The default shape with changes, and the intents, labels and tags of the examples."""
     slots: tuple[str, ...] = ()
     if train.task != "classify":
-        projection = replace(DEFAULT_PROJECTION, **changes.get("projection", {}))
+        projection = default_projection(changes.get("projection", {}))
         spans = token_spans([row.text for row in train], projection)
         slots = collect_tags((own, row.slots) for own, row in zip(spans, train, strict=True))
     return default_config(
@@ -179,7 +198,7 @@ def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
         ValueError: the file is damaged or its encoder is of another shape.
     """
     other = read_metadata(path).config
-    named = ("task", "labels", "intents", "slots")
+    named = ("task", "labels", "intents", "slots", "slot_context")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
     for model in (learner.averaged.model, learner.averaged.average):
@@ -190,31 +209,6 @@ def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
 def count_parameters(model: torch.nn.Module) -> int:
     """Weights and biases that are learned."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-class _Saver:
-    """The best averaged weights: ``best.pt`` for the graph, ``model.safetensors`` for inference."""
-
-    def __init__(self, run: RunFolder, config: PQRNNConfig, dtype: StorageType) -> None:
-        self._run, self._config, self._dtype = run, config, dtype
-
-    def save(self, learner: Learner, figures: Mapping[str, Any]) -> None:
-        average = learner.averaged.average
-        self._run.save_state("best.pt", {"average": average.state_dict(), "row": dict(figures)})
-        info = {
-            "trained": time.strftime("%Y-%m-%d"),
-            "run": self._run.description,
-            "result": dict(figures),
-        }
-        save_model(self._run.model_path, self._config, average.export_tensors(), info, self._dtype)
-
-    def load(self, learner: Learner) -> dict[str, Any]:
-        """Put the best weights into the learner's average; returns their row of the log."""
-        state = self._run.load_state("best.pt")
-        assert state is not None
-        learner.averaged.average.load_state_dict(state["average"])
-        row: dict[str, Any] = state["row"]
-        return row
 
 
 def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
@@ -228,26 +222,17 @@ def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str,
     return figures[metric], figures
 
 
-def _folder(out: str | Path, description: dict[str, Any], processes: Processes) -> RunFolder:
-    """The run folder, which the first process makes before the others look at it."""
-    if processes.first:
-        RunFolder(out, description)
-    processes.wait()
-    return RunFolder(out, description)
-
-
-def _write_report(
-    result: FitResult, best: Mapping[str, Any], run: RunFolder, train: Examples
-) -> None:
-    facts = {
-        "best": best,
-        "seconds": round(run.seconds(), 1),
-        "parameters": result.parameters,
-        "skipped": [str(skipped) for skipped in train.skipped],
-        "dev": result.dev.to_dict(),
-        "test": None if result.test is None else result.test.to_dict(),
-    }
-    write_whole(run.path / "report.json", [json.dumps(facts, indent=1).encode()])
+def _check_model(model: str, features: str, init: object) -> None:
+    for name, value, known in (
+        ("model", model, ("pqrnn", "lstm", "transformer")),
+        ("features", features, ("projection", "word")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if model == "pqrnn" and features != "projection":
+        raise ValueError(f"features must be 'projection' for model 'pqrnn', got {features!r}")
+    if model != "pqrnn" and init is not None:
+        raise ValueError(f"init must be None for model {model!r}, got {init!r}")
 
 
 def _silence(_line: str) -> None:

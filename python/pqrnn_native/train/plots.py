@@ -1,4 +1,4 @@
-"""Pictures of a run: curves over its steps, and which names are taken for which. Needs matplotlib."""
+"""Pictures of a run: curves over its steps, and which names are taken for which."""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ def joined() -> Iterator[Processes]:
         return
     ours = not distributed.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if ours:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        )
     try:
         if distributed.is_initialized():
             yield Processes(distributed.get_rank(), distributed.get_world_size())

@@ -14,13 +14,18 @@ TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
 DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
-DEFAULT_SHAPE: Mapping[str, Any] = {
-    "bottleneck_size": 240,
-    "state_size": 128,
-    "kernel_size": 2,
-    "num_layers": 2,
-    "attention_heads": 4,
-    "skip": True,
+DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
+    task: {
+        "bottleneck_size": 240,
+        "state_size": 128,
+        "kernel_size": 2,
+        "num_layers": 2,
+        "attention_heads": 4,
+        "skip": True,
+        "slot_context": task == "parse",
+        "crf": task != "classify",
+    }
+    for task in TASKS
 }
 
 
@@ -93,17 +98,18 @@ class TrainSettings:
     def resolve(self, rows: int, processes: int = 1) -> TrainSettings:
         """The settings with each zero replaced by what suits that many training rows.
 
-        A batch is a two-hundredth of the rows, rounded to a power of two in 16 .. 256 and divided
-        among the processes. Epochs make about 12,000 steps of it, but at least 16 and at most 60.
-        The learning rate is 2e-3 for batches of 128 and more, and falls with the square root of
-        smaller ones. Evaluation comes after each epoch, or after 50 steps if that is later.
+        A batch is a 64th of the rows, rounded to a power of two in 16 .. 256 and divided among the
+        processes. Epochs make about 3,000 steps, but are at least 40 and at most 100; training that
+        no longer helps stops earlier, see ``patience``. The learning rate is 2e-3 for batches of
+        128 and more, and falls with the square root of smaller ones. Evaluation comes after each
+        epoch, or after 50 steps if that is later.
         """
         if rows < 2:
             raise ValueError(f"training needs at least 2 rows, got {rows}")
-        fitting = 2 ** round(math.log2(max(1.0, rows / 200)))
+        fitting = 2 ** round(math.log2(max(1.0, rows / 64)))
         batch_size = self.batch_size or max(2, min(256, max(16, fitting), rows) // processes)
         each = max(1, rows // (batch_size * processes))
-        epochs = self.epochs or min(60.0, max(16.0, 12_000 / each))
+        epochs = self.epochs or min(100.0, max(40.0, round(3000 / each)))
         learning_rate = 2e-3 * min(1.0, math.sqrt(batch_size * processes / 128))
         return replace(
             self,
@@ -112,6 +118,22 @@ class TrainSettings:
             learning_rate=self.learning_rate or round(learning_rate, 6),
             evaluate_every=self.evaluate_every or max(50, each),
         )
+
+
+def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
+    """The projection that is used unless another is given.
+
+    Args:
+        changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
+            another ``feature_size``, in whole words of 32, shows character n-grams.
+
+    Raises:
+        ValueError: A value out of range.
+        TypeError: Unknown field, or a value of the wrong type.
+    """
+    size = changes.get("feature_size")
+    half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
+    return replace(DEFAULT_PROJECTION, **{**half, **changes})
 
 
 def default_config(
@@ -132,7 +154,7 @@ def default_config(
         intents: of ``"parse"``.
         slots: tags of ``"parse"`` and ``"tag"``.
         multi_label: of ``"classify"``.
-        projection: fields of :class:`ProjectionConfig` that are to differ from the default.
+        projection: as for :func:`default_projection`.
         **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
 
     Raises:
@@ -143,10 +165,10 @@ def default_config(
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     return PQRNNConfig(
         task="classification" if task == "classify" else "parsing",
-        projection=replace(DEFAULT_PROJECTION, **(projection or {})),
+        projection=default_projection(projection or {}),
         labels=tuple(labels),
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPE, "crf": task != "classify", "slot_context": task == "parse", **shape},
+        **{**DEFAULT_SHAPES[task], **shape},
     )

@@ -13,7 +13,7 @@ from .batches import digest
 from .readers import Example, Examples, Split, read_examples, splits
 from .settings import Task
 
-Source: TypeAlias = Examples | Iterable[Example] | str | list[str]
+Source: TypeAlias = Examples | Iterable[Example] | str | Sequence[str]
 
 _DEV_SHARE = 0.1
 
@@ -43,7 +43,7 @@ def examples_of(
         if items and len(names) == len(items):
             found = _joined([read_examples(name, split, languages) for name in names])
         elif items and len(rows) == len(items):
-            kind = task or _task_of(rows)
+            kind = _task_of(rows, task)
             several = kind == "classify" and any(len(row.labels) != 1 for row in rows)
             found = Examples(kind, rows, multi_label=several)
         else:
@@ -73,18 +73,21 @@ def dev_of(
     aside, chosen by the seed.
     """
     items = [source] if isinstance(source, str) else source
-    names = [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
+    listed = isinstance(items, list | tuple)
+    names = [item for item in items if isinstance(item, str)] if listed else []
     if names and all("dev" in splits(name) for name in names):
         return train, examples_of(names, "dev", train.task, languages)
     if len(train) < 4:
         raise ValueError(f"train must have at least 4 rows to set some aside, got {len(train)}")
     order = np.random.default_rng(seed).permutation(len(train))
     size = max(1, round(_DEV_SHARE * len(train)))
-    parts = [
-        [train.rows[row] for row in np.sort(order[at])] for at in (slice(size, None), slice(size))
-    ]
-    rest, dev = (dataclasses.replace(train, rows=part, skipped=[], unparsed={}) for part in parts)
-    return rest, dev
+    rest, dev = (
+        [train.rows[row] for row in np.sort(part)] for part in (order[size:], order[:size])
+    )
+    return (
+        dataclasses.replace(train, rows=rest),
+        dataclasses.replace(train, rows=dev, skipped=[], unparsed={}),
+    )
 
 
 def digest_of(examples: Examples) -> str:
@@ -92,10 +95,19 @@ def digest_of(examples: Examples) -> str:
     return digest(json.dumps(dataclasses.astuple(row), ensure_ascii=False) for row in examples)
 
 
-def _task_of(rows: Sequence[Example]) -> Task:
-    if any(row.labels for row in rows):
+def skipped_lines(examples: Examples, most: int = 20) -> list[str]:
+    """Lines that tell which rows were skipped, the first ones by name."""
+    rows = examples.skipped
+    more = [f"skipped: {len(rows) - most} more rows"] if len(rows) > most else []
+    return [f"skipped: {row}" for row in rows[:most]] + more
+
+
+def _task_of(rows: Sequence[Example], wanted: Task | None) -> Task:
+    """What rows are for; where they have labels as well as intents, the wish decides."""
+    has_labels, has_intents = any(row.labels for row in rows), any(row.intent for row in rows)
+    if has_labels and not (has_intents and wanted in ("parse", "tag")):
         return "classify"
-    return "parse" if any(row.intent for row in rows) else "tag"
+    return "parse" if has_intents else "tag"
 
 
 def _joined(parts: Sequence[Examples]) -> Examples:
