@@ -49,6 +49,9 @@ def test_shapes_of_all_tensors() -> None:
     context = dataclasses.replace(parsing, slot_context=True)
     assert context.tensor_shapes()["slots.context.weight"] == (3, 256)
     assert context.parameter_count() - parsing.parameter_count() == 3 * 256
+    crf = dataclasses.replace(parsing, crf=True)
+    assert crf.tensor_shapes()["slots.transitions"] == (3, 3)
+    assert crf.parameter_count() - parsing.parameter_count() == 3 * 3
     tagger = dataclasses.replace(parsing, intents=())
     assert parsing.tensor_shapes().keys() - tagger.tensor_shapes().keys() == {
         "intent.weight", "intent.bias",
@@ -79,6 +82,7 @@ def test_shapes_of_all_tensors() -> None:
         ({"intents": ("a",)}, "intents must be empty for task 'embedding'"),
         ({"multi_label": True}, "multi_label=True needs task='classification'"),
         ({"slot_context": True}, "slot_context=True needs task='parsing', got 'embedding'"),
+        ({"crf": True}, "crf=True needs task='parsing', got 'embedding'"),
     ],
 )
 def test_bad_values_are_named(fields: dict[str, Any], message: str) -> None:
@@ -203,6 +207,7 @@ BAD_JSON = [
     ('{"lower": 1}', "."),
     ('{"skip": 0}', "."),
     ('{"slot_context": true}', "slot_context=True needs task"),
+    ('{"crf": true}', "crf=True needs task"),
     ('{"task": "parsing"}', "slots must not be empty"),
     ('{"task": "parsing", "slots": ["O"], "labels": ["a"]}', "labels must be empty"),
     ('{"intents": ["a"]}', "intents must be empty"),

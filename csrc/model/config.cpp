@@ -248,6 +248,7 @@ Status ModelConfig::validate() const {
     return invalid("multi_label=True needs task 'classification'");
   }
   if (slot_context && !parsing) return invalid("slot_context=True needs task 'parsing'");
+  if (crf && !parsing) return invalid("crf=True needs task 'parsing'");
   return {};
 }
 
@@ -274,6 +275,7 @@ Status parse_config(std::string_view text, ModelConfig& config) {
     fields.on_strings("slots", config.slots);
     fields.on_bool("multi_label", config.multi_label);
     fields.on_bool("slot_context", config.slot_context);
+    fields.on_bool("crf", config.crf);
     fields.finish_key();
   }
   PQRNN_TRY(fields.status());

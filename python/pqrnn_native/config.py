@@ -232,6 +232,7 @@ class PQRNNConfig:
         multi_label: Classes do not exclude each other: sigmoid instead of softmax.
         slot_context: The slot logits of each token get a learned term of the pooled sentence
             vector (task ``"parsing"`` only).
+        crf: Learned scores of what tag follows what (task ``"parsing"`` only): a linear-chain CRF.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -255,6 +256,7 @@ class PQRNNConfig:
     slots: tuple[str, ...] = ()
     multi_label: bool = False
     slot_context: bool = False
+    crf: bool = False
 
     def __post_init__(self) -> None:
         for name in ("labels", "intents", "slots"):
@@ -285,6 +287,8 @@ class PQRNNConfig:
             raise ValueError(f"multi_label=True needs task='classification', got {self.task!r}")
         if self.slot_context and not parsing:
             raise ValueError(f"slot_context=True needs task='parsing', got {self.task!r}")
+        if self.crf and not parsing:
+            raise ValueError(f"crf=True needs task='parsing', got {self.task!r}")
 
     @property
     def directions(self) -> int:
@@ -336,6 +340,8 @@ class PQRNNConfig:
             dense("slots", len(self.slots), self.pooled_size)
             if self.slot_context:
                 shapes["slots.context.weight"] = (len(self.slots), self.pooled_size)
+            if self.crf:
+                shapes["slots.transitions"] = (len(self.slots), len(self.slots))
         else:
             rows = self.output_size if self.task == "embedding" else len(self.labels)
             dense("head", rows, self.pooled_size)

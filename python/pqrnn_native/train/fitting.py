@@ -24,7 +24,7 @@ from .reports import chosen_metric, report, sentence_names
 from .rivals import rival
 from .rows import encode_rows, token_spans
 from .saving import BestModel, make_folder, write_report
-from .settings import DEFAULT_PROJECTION, Task, TrainSettings, default_config
+from .settings import Task, TrainSettings, default_config, default_projection
 from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
 
 
@@ -184,7 +184,7 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
     """The default shape with changes, and the intents, labels and tags of the examples."""
     slots: tuple[str, ...] = ()
     if train.task != "classify":
-        projection = replace(DEFAULT_PROJECTION, **changes.get("projection", {}))
+        projection = default_projection(changes.get("projection", {}))
         spans = token_spans([row.text for row in train], projection)
         slots = collect_tags((own, row.slots) for own, row in zip(spans, train, strict=True))
     return default_config(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import nn
 from ..config import PQRNNConfig
-from .inputs import Featurizer, Inputs, ProjectedInputs
+from .inputs import Featurizer, ProjectedInputs
 from .optim import Averaged, adamw
 from .processes import Processes
 from .settings import TrainSettings
@@ -25,10 +25,13 @@ class Logits(NamedTuple):
     Attributes:
         sentence: float32 ``[n, intents or labels]``; None for a tagger.
         tags: float32 ``[tokens, tags]``; None for a classifier.
+        transitions: float32 ``[tags, tags]``, what it scores that a tag (row) is followed by
+            another (column); None without a CRF.
     """
 
     sentence: Tensor | None
     tags: Tensor | None
+    transitions: Tensor | None = None
 
 
 def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
@@ -38,12 +41,35 @@ def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
     return nn.PQRNNForParsing(config, dropout)
 
 
+class _Outputs(torch.nn.Module):
+    """A model with all parts of :class:`Logits` as its outputs.
+
+    DistributedDataParallel looks there for the weights that take part in a loss.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, features: Tensor, index: Tensor, offsets: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        out = self.model(features, offsets, index=index)
+        sentence, tags = out if isinstance(out, tuple) else (out, None)
+        transitions = getattr(self.model, "transitions", None)
+        return (
+            None if sentence.shape[1] == 0 else sentence.float(),
+            None if tags is None else tags.float(),
+            None if transitions is None else transitions.clone(),
+        )
+
+
 class Learner:
     """A model, its average, its optimiser and its inputs.
 
     Args:
         model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
-            or a pair of those and the tags' logits.
+            or a pair of those and the tags' logits. With a CRF over tags it has ``transitions``.
         featurizer: what turns texts into its inputs.
         config: names its labels, intents and tags.
         settings: resolved.
@@ -64,13 +90,13 @@ class Learner:
         self.device = device
         self.averaged = Averaged(model.to(self.device), settings.ema)
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-        self._parallel = model
+        self._parallel: torch.nn.Module = _Outputs(model)
         if processes.world > 1:
             for module in model.modules():
                 if hasattr(module, "synchronise"):
                     module.synchronise()
             self._parallel = torch.nn.parallel.DistributedDataParallel(
-                model,
+                self._parallel,
                 # Nothing asks a pure tagger's attention for a vector of the text.
                 find_unused_parameters=not (config.labels or config.intents),
             )
@@ -80,7 +106,7 @@ class Learner:
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            return _logits(self._parallel, inputs)
+            return Logits(*self._parallel(*inputs))
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 256
@@ -90,13 +116,13 @@ class Learner:
         Yields:
             The numbers of the batch's texts, their logits on the CPU, and their offsets.
         """
-        self.averaged.average.eval()
+        average = _Outputs(self.averaged.average.eval())
         order = np.argsort([len(text) for text in texts], kind="stable")
         with torch.inference_mode():
             for start in range(0, len(texts), batch_size):
                 rows = order[start : start + batch_size]
                 inputs = self.featurizer([texts[row] for row in rows])
-                out = _logits(self.averaged.average, inputs.to(self.device))
+                out = average(*inputs.to(self.device))
                 on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
                 yield rows, on_cpu, inputs.offsets.numpy()
 
@@ -138,10 +164,3 @@ def find_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
-
-
-def _logits(model: torch.nn.Module, inputs: Inputs) -> Logits:
-    out = model(inputs.features, inputs.offsets, index=inputs.index)
-    sentence, tags = out if isinstance(out, tuple) else (out, None)
-    none = sentence.shape[1] == 0
-    return Logits(None if none else sentence.float(), None if tags is None else tags.float())

@@ -176,6 +176,9 @@ class Rival(nn.Module):
         names = config.labels or config.intents
         self.sentence = nn.Linear(self.body.width, len(names)) if names else None
         self.tags = nn.Linear(self.body.width, len(config.slots)) if config.slots else None
+        self.transitions: nn.Parameter | None = None
+        if config.crf:
+            self.transitions = nn.Parameter(torch.zeros(len(config.slots), len(config.slots)))
 
     def forward(
         self, features: Tensor, offsets: Tensor, *, index: Tensor

@@ -13,14 +13,17 @@ Task = Literal["parse", "classify", "tag"]
 TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
-DEFAULT_PROJECTION = ProjectionConfig(feature_size=1024, split="words")
-# Tags need the words around a token; for a label alone half the layers do, in half the time.
+DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
 DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
     task: {
-        "bottleneck_size": 256,
+        "bottleneck_size": 240,
         "state_size": 128,
         "kernel_size": 2,
-        "num_layers": 2 if task == "classify" else 4,
+        "num_layers": 2,
+        "attention_heads": 4,
+        "skip": True,
+        "slot_context": task == "parse",
+        "crf": task != "classify",
     }
     for task in TASKS
 }
@@ -117,6 +120,22 @@ class TrainSettings:
         )
 
 
+def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
+    """The projection that is used unless another is given.
+
+    Args:
+        changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
+            another ``feature_size``, in whole words of 32, shows character n-grams.
+
+    Raises:
+        ValueError: A value out of range.
+        TypeError: Unknown field, or a value of the wrong type.
+    """
+    size = changes.get("feature_size")
+    half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
+    return replace(DEFAULT_PROJECTION, **{**half, **changes})
+
+
 def default_config(
     task: Task,
     *,
@@ -135,7 +154,7 @@ def default_config(
         intents: of ``"parse"``.
         slots: tags of ``"parse"`` and ``"tag"``.
         multi_label: of ``"classify"``.
-        projection: fields of :class:`ProjectionConfig` that are to differ from the default.
+        projection: as for :func:`default_projection`.
         **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
 
     Raises:
@@ -146,7 +165,7 @@ def default_config(
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     return PQRNNConfig(
         task="classification" if task == "classify" else "parsing",
-        projection=replace(DEFAULT_PROJECTION, **(projection or {})),
+        projection=default_projection(projection or {}),
         labels=tuple(labels),
         intents=tuple(intents),
         slots=tuple(slots),
