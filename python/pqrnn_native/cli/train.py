@@ -109,8 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, kind, meaning in _TRAINING:
         value = getattr(defaults, name)
         own = f"default: {value}"
-        if name in ("epochs", "batch_size", "learning_rate", "evaluate_every"):
-            own = "default: follows from the data"
+        if name in ("epochs", "batch_size", "learning_rate", "dropout", "evaluate_every"):
+            own = "default: follows from the task and the data"
         training.add_argument(_flag(name), type=kind, metavar="N", help=f"{meaning} ({own})")
     training.add_argument("--float32", action="store_true", help="no bfloat16 matrix products")
 

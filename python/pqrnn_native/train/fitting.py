@@ -122,7 +122,7 @@ def fit(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
-        settings = settings.resolve(len(train_set), processes.world)
+        settings = settings.resolve(len(train_set), processes.world, task)
         place = find_device(device)
         torch.manual_seed(settings.seed)
         if model == "pqrnn":

@@ -238,7 +238,7 @@ def rival(
     words = None if known is None else len(known)
 
     def make(width: int) -> Rival:
-        return Rival(kind, config, width, words, settings.dropout)
+        return Rival(kind, config, width, words, settings.dropout or 0.0)
 
     model = make(widest(make, BUDGET))
     featurizer: Featurizer = ProjectedInputs(config.projection, settings)
