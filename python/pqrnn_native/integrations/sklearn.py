@@ -81,7 +81,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float | None = None,
         validation_fraction: float | None = None,
         config: Mapping[str, Any] | None = None,
-        init: str | os.PathLike[str] | None = None,
+        init: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         threshold: float = 0.5,
         random_state: Any = None,
