@@ -10,6 +10,7 @@
 
 #include "errors.h"
 #include "model/encoder.h"
+#include "model/tagging.h"
 #include "parallel.h"
 #include "strings.h"
 #include "text/utf8.h"
@@ -201,6 +202,53 @@ py::tuple parse(const pqrnn::Model& self, const py::tuple& items, int threads,
   return py::make_tuple(intents, offsets, spans, slots);
 }
 
+// [S, S] float32, or None without a CRF.
+py::object transitions(const pqrnn::Model& self) {
+  if (self.transitions().empty()) return py::none();
+  const std::size_t tags = self.config().slots.size();
+  FloatArray array(shape(tags, tags));
+  std::copy(self.transitions().begin(), self.transitions().end(), array.mutable_data());
+  return std::move(array);
+}
+
+void check_offsets(const SpanArray& offsets, py::ssize_t rows) {
+  const std::int64_t* const at = offsets.data();
+  const py::ssize_t count = offsets.size();
+  bool good = offsets.ndim() == 1 && count > 0 && at[0] == 0 && at[count - 1] == rows;
+  for (py::ssize_t i = 1; good && i < count; ++i) good = at[i] >= at[i - 1];
+  if (good) return;
+  throw py::value_error("offsets must ascend from 0 to the number of rows " + std::to_string(rows));
+}
+
+// int64 [tokens]: see csrc/model/tagging.h.
+py::array best_tags(const FloatArray& logits, const SpanArray& offsets,
+                    const FloatArray& transitions, const FloatArray& starts) {
+  if (starts.ndim() != 1 || starts.size() < 1 || starts.size() > 65536) {
+    throw py::value_error("starts must have one dimension of size 1 to 65536");
+  }
+  const py::ssize_t tags = starts.size();
+  if (transitions.ndim() != 2 || transitions.shape(0) != tags || transitions.shape(1) != tags) {
+    throw py::value_error("transitions must be [tags, tags] for the " + std::to_string(tags) +
+                          " tags of starts");
+  }
+  if (logits.ndim() != 2 || logits.shape(1) != tags) {
+    throw py::value_error("logits must be [tokens, tags] for the " + std::to_string(tags) +
+                          " tags of starts");
+  }
+  check_offsets(offsets, logits.shape(0));
+  py::array_t<std::int64_t> out(logits.shape(0));
+  const pqrnn::TagScores scores{static_cast<std::size_t>(tags), transitions.data(), starts.data()};
+  const float* const logit_data = logits.data();
+  const std::int64_t* const offset_data = offsets.data();
+  std::int64_t* const out_data = out.mutable_data();
+  const auto texts = static_cast<std::size_t>(offsets.size()) - 1;
+  {
+    const py::gil_scoped_release release;
+    pqrnn::best_tags(pqrnn::kernels(), scores, logit_data, offset_data, texts, out_data);
+  }
+  return std::move(out);
+}
+
 }  // namespace
 
 void bind_model(py::module_& m) {
@@ -220,7 +268,11 @@ void bind_model(py::module_& m) {
       .def_property_readonly("info_json", &pqrnn::Model::info_json)
       .def_property_readonly("isa", &pqrnn::Model::isa)
       .def_property_readonly("output_size", &pqrnn::Model::output_size)
+      .def_property_readonly("transitions", &transitions)
       .def_property_readonly("weight_bytes", &pqrnn::Model::weight_bytes);
+
+  m.def("best_tags", &best_tags, py::arg("logits").noconvert(), py::arg("offsets").noconvert(),
+        py::arg("transitions").noconvert(), py::arg("starts").noconvert());
 
   m.def("default_threads", &pqrnn::default_threads);
 }

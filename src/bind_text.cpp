@@ -8,7 +8,6 @@
 
 #include "errors.h"
 #include "projected_batch.h"
-#include "projection/hash.h"
 #include "projection/unique.h"
 #include "strings.h"
 #include "text/split.h"
@@ -36,7 +35,9 @@ std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::str
                                         std::string vocabulary, bool alphabetic_only,
                                         bool normalize_repetition, bool normalize_spaces,
                                         std::string separators, float first_cap, float all_caps,
-                                        int novelty_bits, int doc_size_levels, float distortion) {
+                                        int novelty_bits, int doc_size_levels, float distortion,
+                                        bool split_apostrophes, std::size_t ngram_size,
+                                        int ngram_min, int ngram_max) {
   using pqrnn::CharMode;
   using pqrnn::Hash;
   using pqrnn::Split;
@@ -69,6 +70,10 @@ std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::str
   s.novelty_bits = novelty_bits;
   s.doc_size_levels = doc_size_levels;
   s.distortion = distortion;
+  s.split_apostrophes = split_apostrophes;
+  s.ngram_size = ngram_size;
+  s.ngram_min = ngram_min;
+  s.ngram_max = ngram_max;
   raise_if_error(s.validate());
   return std::make_shared<Operator>(std::move(s));
 }
@@ -176,9 +181,8 @@ py::list spans(const Operator& self, py::handle text) {
 
 std::vector<std::uint64_t> codes(const Operator& self, py::handle word) {
   const Texts views = one_text(word, "word");
-  const pqrnn::ProjectionSettings& s = self.projector.settings();
-  std::vector<std::uint64_t> out(pqrnn::emitted_words(s.hash, s.feature_size));
-  pqrnn::hash_word(s.hash, s.char_mode, views.views()[0], s.feature_size, out.data());
+  std::vector<std::uint64_t> out;
+  self.projector.codes(views.views()[0], out);
   return out;
 }
 
@@ -215,7 +219,8 @@ void bind_text(py::module_& m) {
            py::arg("max_tokens"), py::arg("vocabulary"), py::arg("alphabetic_only"),
            py::arg("normalize_repetition"), py::arg("normalize_spaces"), py::arg("separators"),
            py::arg("first_cap"), py::arg("all_caps"), py::arg("novelty_bits"),
-           py::arg("doc_size_levels"), py::arg("distortion"))
+           py::arg("doc_size_levels"), py::arg("distortion"), py::arg("split_apostrophes"),
+           py::arg("ngram_size"), py::arg("ngram_min"), py::arg("ngram_max"))
       .def("project", &project, py::arg("texts"), py::arg("random"), py::arg("seed"))
       .def("project_tokens", &project_tokens, py::arg("token_lists"), py::arg("random"),
            py::arg("seed"))

@@ -106,16 +106,16 @@ void bind_unicode(py::module_& m) {
       py::arg("code_point"));
   m.def(
       "split_words",
-      [](const py::bytes& text) {
+      [](const py::bytes& text, bool split_apostrophes) {
         const std::string_view view = text;
         std::vector<pqrnn::Span> words;
         {
           py::gil_scoped_release release;
-          pqrnn::split_words(view, words);
+          pqrnn::split_words(view, split_apostrophes, words);
         }
         return list_of(words);
       },
-      py::arg("text"));
+      py::arg("text"), py::arg("split_apostrophes") = false);
   m.def(
       "to_char_spans",
       [](const py::bytes& text, const Pairs& spans) {

@@ -14,7 +14,7 @@ from pqrnn_native.reference.projection import Philox, ReferenceProjection, hash_
 
 # Pieces that meet the rules of the specification, so that random texts hit them often.
 PIECES = [
-    *(" ", "  ", "a", "A", "aaa", "haha", "x1", "111", ".", "!!", "'", ",", "<BOS>", "\0", "\t"),
+    *(" ", "  ", "a", "A", "aaa", "haha", "x1", "111", ".", "!!", "'", "\u2019", ",", "<BOS>", "\0", "\t"),
     *(
         "\u00e9",
         "\u00c9",
@@ -70,6 +70,15 @@ def configs(draw: st.DrawFn) -> ProjectionConfig:
             st.sampled_from(["ae1 \u00c9\ufffd", "\u00c9", "a\u4f60\u597d"])
         )
     options["alphabetic_only"] = filtered == "alphabetic"
+    if options["split"] == "words":
+        options["split_apostrophes"] = draw(st.booleans())
+    if options["hash"] == "murmur" and draw(st.booleans()):
+        # Above 1024, an n-gram sets several words; 1056 does not divide into equal parts.
+        options["ngram_size"] = draw(st.sampled_from([32, 64, 96, 256, 512, 1056]))
+        options["ngram_min"] = draw(st.integers(1, 8))
+        options["ngram_max"] = draw(st.integers(options["ngram_min"], 8))
+        size = options["ngram_size"] + 32 * draw(st.integers(0, 4))
+        return ProjectionConfig(feature_size=size, **options)
     return ProjectionConfig(feature_size=draw(st.integers(4, 200)), **options)
 
 
@@ -85,7 +94,7 @@ def test_texts(config: ProjectionConfig, batch: list[bytes], isa: str) -> None:
     words = projection(config)
     for i, text in enumerate(batch):
         positions = twin.words(text)
-        assert words.words(text) == [word for word, _, _ in positions]
+        assert words.words(text) == [position.word for position in positions]
         found = features[offsets[i] : offsets[i + 1]]
         np.testing.assert_allclose(found, twin.features(positions), rtol=0, atol=1e-6)
 

@@ -176,6 +176,10 @@ Status read_projection(JsonReader& json, ProjectionSettings& settings) {
     fields.on_integer("novelty_bits", settings.novelty_bits);
     fields.on_integer("doc_size_levels", settings.doc_size_levels);
     fields.on_number("distortion", settings.distortion);
+    fields.on_bool("split_apostrophes", settings.split_apostrophes);
+    fields.on_integer("ngram_size", settings.ngram_size);
+    fields.on_integer("ngram_min", settings.ngram_min);
+    fields.on_integer("ngram_max", settings.ngram_max);
     fields.finish_key();
   }
   return fields.status();
@@ -244,6 +248,7 @@ Status ModelConfig::validate() const {
     return invalid("multi_label=True needs task 'classification'");
   }
   if (slot_context && !parsing) return invalid("slot_context=True needs task 'parsing'");
+  if (crf && !parsing) return invalid("crf=True needs task 'parsing'");
   return {};
 }
 
@@ -270,6 +275,7 @@ Status parse_config(std::string_view text, ModelConfig& config) {
     fields.on_strings("slots", config.slots);
     fields.on_bool("multi_label", config.multi_label);
     fields.on_bool("slot_context", config.slot_context);
+    fields.on_bool("crf", config.crf);
     fields.finish_key();
   }
   PQRNN_TRY(fields.status());

@@ -32,6 +32,7 @@ struct ModelConfig {
   std::vector<std::string> slots;    // parsing only
   bool multi_label = false;
   bool slot_context = false;  // parsing only
+  bool crf = false;           // parsing only
 
   std::size_t directions() const { return bidirectional ? 2 : 1; }
   // z and f; with "fo" also o; with "ifo" also i and o (in the order z, i, f, o).

@@ -52,6 +52,8 @@ class Model {
     return config_.task == Task::parsing ? config_.slots.size() : config_.head_size();
   }
   std::size_t weight_bytes() const { return weights_.bytes(); }
+  // [S, S] what following scores from one slot tag to another; empty without a CRF.
+  const std::vector<float>& transitions() const { return weights_.transitions; }
 
   // Not for parsing. out [count, output_size()]. A text without positions gives a zero vector
   // (embedding) or the head's bias (classification). On an error or a stop the content of `out` is

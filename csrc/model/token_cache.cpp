@@ -7,7 +7,8 @@ namespace pqrnn {
 TokenCache::TokenCache(std::size_t key_words, std::size_t row_floats)
     : key_words_(key_words),
       row_floats_(row_floats),
-      capacity_(std::min(kMostRows, kMostBytes / (row_floats * sizeof(float)))) {}
+      capacity_(std::min(kMostRows, kMostBytes / (row_floats * sizeof(float) +
+                                                  key_words * sizeof(std::uint64_t)))) {}
 
 TokenCache::~TokenCache() {
   for (std::atomic<Entry*>& slot : slots_) delete slot.load(std::memory_order_relaxed);

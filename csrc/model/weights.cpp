@@ -314,8 +314,12 @@ Status load_heads(TensorReader& reader, const ModelConfig& config, std::size_t l
   if (!parsing) return {};
   const std::size_t rows = config.slots.size();
   PQRNN_TRY(load_head(reader, "slots", rows, true, config, lanes, weights, weights.slots));
-  if (!config.slot_context) return {};
-  return load_head(reader, "slots.context", rows, false, config, lanes, weights, weights.context);
+  if (config.slot_context) {
+    PQRNN_TRY(load_head(reader, "slots.context", rows, false, config, lanes, weights,
+                        weights.context));
+  }
+  if (!config.crf) return {};
+  return reader.weight("slots.transitions", {rows, rows}, weights.transitions);
 }
 
 }  // namespace
@@ -336,7 +340,7 @@ Weights::Weights(const ModelConfig& config) : widths(config), first(config, widt
 std::size_t Weights::bytes() const {
   std::size_t floats = bottleneck.size() + bottleneck_bias.size() + extras.size() +
                        first.weights.size() + first.bias.size() + attention.size() +
-                       attention_bias.size();
+                       attention_bias.size() + transitions.size();
   for (const Head* each : {&head, &slots, &context}) {
     floats += each->weights.size() + each->bias.size();
   }

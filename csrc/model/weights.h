@@ -73,6 +73,8 @@ struct Weights {
   Head slots;    // of each token, parsing only
   Head context;  // of the pooled vector, added to the slots of each token; slot_context only
 
+  std::vector<float> transitions;  // [S, S] between slot tags, from and to; crf only
+
   explicit Weights(const ModelConfig& config);
   std::size_t bytes() const;
 };

@@ -19,19 +19,27 @@ void expand(const Kernels& table, const std::uint64_t* codes, std::size_t count,
   table.expand.to_float(codes, count, out);
 }
 
-// Calls emit(codes, row, rows) with the codes [rows, words] of consecutive positions.
+// Calls emit(codes, row, rows) with the codes [rows, whole_words] of consecutive positions.
 template <typename Emit>
 void for_each_block(const Projector& projector, const std::uint64_t* seeds, std::size_t count,
                     const Emit& emit) {
-  const std::size_t words = projector.words();
+  const std::size_t words = projector.whole_words();
   const std::size_t seed_words = projector.seed_words();
-  const std::size_t pairs = (words + 1) / 2;
+  const std::size_t pairs = std::max<std::size_t>((words + 1) / 2, 1);
   const std::size_t block = kBlockWords / (2 * pairs);
   const bool murmur = projector.settings().hash == Hash::murmur;
+  const bool gaps = murmur && seed_words > 2;  // n-grams lie between the fingerprints
   std::uint64_t codes[kBlockWords];
+  std::uint64_t fingerprints[kBlockWords];
   for (std::size_t row = 0; row < count; row += block) {
     const std::size_t rows = std::min(block, count - row);
-    if (murmur) {
+    if (gaps) {
+      for (std::size_t r = 0; r < rows; ++r) {
+        fingerprints[2 * r] = seeds[(row + r) * seed_words];
+        fingerprints[2 * r + 1] = seeds[(row + r) * seed_words + 1];
+      }
+      kernels().expand.extend(fingerprints, rows, words, codes);
+    } else if (murmur) {
       kernels().expand.extend(seeds + 2 * row, rows, words, codes);
     } else {
       for (std::size_t r = 0; r < rows; ++r) {
@@ -47,12 +55,19 @@ void write_ternary(const Projector& projector, const Projected& in, std::size_t 
                    std::size_t count, T* out) {
   const Kernels& table = kernels();
   const std::size_t width = projector.settings().feature_size;
-  const std::size_t words = projector.words();
-  const std::uint64_t* const seeds = in.seeds.data() + first * projector.seed_words();
+  const std::size_t ngrams = projector.settings().ngram_size;
+  const std::size_t whole = width - ngrams;
+  const std::size_t words = projector.whole_words();
+  const std::size_t seed_words = projector.seed_words();
+  const std::uint64_t* const seeds = in.seeds.data() + first * seed_words;
   const auto emit = [&](const std::uint64_t* codes, std::size_t row, std::size_t rows) {
     T* const to = out + row * width;
-    if (width % 32 == 0) return expand(table, codes, rows * width, to);
-    for (std::size_t r = 0; r < rows; ++r) expand(table, codes + r * words, width, to + r * width);
+    if (ngrams == 0 && width % 32 == 0) return expand(table, codes, rows * width, to);
+    for (std::size_t r = 0; r < rows; ++r) {
+      expand(table, codes + r * words, whole, to + r * width);
+      if (ngrams == 0) continue;
+      expand(table, seeds + (row + r) * seed_words + 2, ngrams, to + r * width + whole);
+    }
   };
   for_each_block(projector, seeds, count, emit);
 }

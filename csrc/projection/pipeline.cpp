@@ -18,7 +18,7 @@ float cap_value(float p, bool flag, RandomStreams* random) {
 
 }  // namespace
 
-Projector::Impl::Impl(ProjectionSettings s) : settings(std::move(s)) {
+Projector::Impl::Impl(ProjectionSettings s) : settings(std::move(s)), ngrams(settings) {
   fold.lower = settings.lower;
   fold.alphabetic_only = settings.alphabetic_only;
   fold.replace_ill_formed = settings.split == Split::words;
@@ -35,8 +35,9 @@ Projector::Impl::Impl(ProjectionSettings s) : settings(std::move(s)) {
   if (settings.all_caps > 0) extras.emplace_back(Extra::all_caps, width - 4);
 
   words = (width + 31) / 32;
+  whole_words = words - ngrams.words();
   const bool murmur = settings.hash == Hash::murmur;
-  seed_words = murmur ? 2 : emitted_words(settings.hash, width);
+  seed_words = murmur ? 2 + ngrams.words() : emitted_words(settings.hash, width);
   plain = murmur && fold.vocabulary.empty() && !fold.alphabetic_only && settings.first_cap == 0 &&
           settings.all_caps == 0;
 }
@@ -49,7 +50,7 @@ std::string_view Projector::Impl::segment(std::string_view text, Projected& out)
   }
   switch (settings.split) {
     case Split::words: {
-      split_words(text, out.spans);
+      split_words(text, settings.split_apostrophes, out.spans);
       const std::size_t limit = static_cast<std::size_t>(std::max(settings.max_tokens, 0LL));
       if (limit > 0 && out.spans.size() > limit) out.spans.resize(limit);
       break;
@@ -102,32 +103,67 @@ void Projector::Impl::append_position(std::string_view word, CapFlags flags, Ran
   }
 }
 
+void Projector::Impl::append_alone(std::string_view word, CapFlags flags, RandomStreams* random,
+                                   Projected& out) const {
+  append_position(word, flags, random, out);
+  if (ngrams.words() == 0) return;
+  out.run.add(word);
+  finish_run(out);
+}
+
+void Projector::Impl::finish_run(Projected& out) const {
+  const std::size_t count = out.run.tokens();
+  if (count == 0) return;
+  std::uint64_t* const first = out.seeds.data() + out.seeds.size() - count * seed_words;
+  ngrams.finish(out.run, first + 2, seed_words);
+}
+
+template <bool kNgrams>
 void Projector::Impl::append_plain(std::string_view source, Projected& out) const {
   const bool lower = settings.lower;
-  out.seeds.resize(out.seeds.size() + 2 * out.spans.size());
-  std::uint64_t* seed = out.seeds.data() + out.seeds.size() - 2 * out.spans.size();
+  const std::size_t stride = kNgrams ? seed_words : 2;
+  out.seeds.resize(out.seeds.size() + stride * out.spans.size());
+  std::uint64_t* seed = out.seeds.data() + out.seeds.size() - stride * out.spans.size();
+  std::uint64_t* run_seed = seed;
+  std::size_t run_end = 0;
   for (const Span span : out.spans) {
     const std::string_view token = slice(source, span);
+    if (kNgrams && span.begin != run_end && out.run.tokens() > 0) {
+      ngrams.finish(out.run, run_seed + 2, stride);
+      run_seed = seed;
+    }
     Fingerprint f;
     if (ascii_lower_fingerprint(token, source, lower, f)) {
       seed[0] = f.low;
       seed[1] = f.high;
+      if (kNgrams) out.run.add_ascii(token, lower);
     } else {
       fold_token(token, fold, out.word);
       hash(out.word, seed);
+      if (kNgrams) out.run.add(out.word);
     }
-    seed += 2;
+    seed += stride;
+    run_end = span.end;
   }
+  if (kNgrams && out.run.tokens() > 0) ngrams.finish(out.run, run_seed + 2, stride);
   out.positions += out.spans.size();
   out.extras.resize(out.positions * extras.size());
 }
 
+template void Projector::Impl::append_plain<false>(std::string_view, Projected&) const;
+template void Projector::Impl::append_plain<true>(std::string_view, Projected&) const;
+
 void Projector::Impl::append_all(std::string_view source, RandomStreams* random,
                                  Projected& out) const {
+  std::size_t run_end = 0;
   for (const Span span : out.spans) {
+    if (span.begin != run_end) finish_run(out);
     const CapFlags flags = make_word(slice(source, span), random, out.word);
     append_position(out.word, flags, random, out);
+    if (ngrams.words() > 0) out.run.add(out.word);
+    run_end = span.end;
   }
+  finish_run(out);
 }
 
 void Projector::Impl::fill_text_extras(std::size_t first, std::size_t tokens,

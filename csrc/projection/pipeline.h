@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "projection/ngrams.h"
 #include "projection/projector.h"
 #include "text/lower.h"
 #include "text/normalize.h"
@@ -28,6 +29,8 @@ struct Projector::Impl {
   FoldRules fold;
   NormalizeRules normalize;
   std::vector<std::pair<Extra, std::size_t>> extras;  // with their columns
+  Ngrams ngrams;
+  std::size_t whole_words;  // code words of whole tokens; those of n-grams follow
   std::size_t words;
   std::size_t seed_words;
   bool plain;  // nothing but lower-casing and murmur, unless words get distorted
@@ -42,9 +45,16 @@ struct Projector::Impl {
   // Lower-cased, filtered, distorted.
   CapFlags make_word(std::string_view token, RandomStreams* random, std::string& word) const;
   void contract_word(std::string& word, TracedText& scratch) const;
+  // A position without its n-grams.
   void append_position(std::string_view word, CapFlags flags, RandomStreams* random,
                        Projected& out) const;
+  // The same as a run by itself.
+  void append_alone(std::string_view word, CapFlags flags, RandomStreams* random,
+                    Projected& out) const;
+  // Writes the n-grams of the run so far, the last positions.
+  void finish_run(Projected& out) const;
   // The usual settings: ASCII tokens are hashed where they stand.
+  template <bool kNgrams>
   void append_plain(std::string_view source, Projected& out) const;
   void append_all(std::string_view source, RandomStreams* random, Projected& out) const;
   // Extras that depend on the whole text, positions from `first` on.

@@ -37,6 +37,7 @@ Projector& Projector::operator=(Projector&&) noexcept = default;
 
 const ProjectionSettings& Projector::settings() const { return impl_->settings; }
 std::size_t Projector::words() const { return impl_->words; }
+std::size_t Projector::whole_words() const { return impl_->whole_words; }
 std::size_t Projector::seed_words() const { return impl_->seed_words; }
 std::size_t Projector::extra_count() const { return impl_->extras.size(); }
 std::size_t Projector::extra_column(std::size_t e) const { return impl_->extras[e].second; }
@@ -50,13 +51,17 @@ bool Projector::is_random() const {
 void Projector::append(std::string_view text, RandomStreams* random, Projected& out) const {
   const std::string_view source = impl_->segment(text, out);
   const std::size_t first = out.positions;
-  if (settings().bos) impl_->append_position(kBos, {}, random, out);
+  if (settings().bos) impl_->append_alone(kBos, {}, random, out);
   if (impl_->plain && !(random && settings().distortion > 0)) {
-    impl_->append_plain(source, out);
+    if (impl_->ngrams.words() > 0) {
+      impl_->append_plain<true>(source, out);
+    } else {
+      impl_->append_plain<false>(source, out);
+    }
   } else {
     impl_->append_all(source, random, out);
   }
-  if (settings().eos) impl_->append_position(kEos, {}, random, out);
+  if (settings().eos) impl_->append_alone(kEos, {}, random, out);
   if (!impl_->extras.empty()) impl_->fill_text_extras(first, out.spans.size(), out);
   if (impl_->normalize.any()) impl_->trace_spans(out);
 }
@@ -65,13 +70,13 @@ void Projector::append_tokens(const std::string_view* tokens, std::size_t count,
                               RandomStreams* random, Projected& out) const {
   out.spans.clear();
   const std::size_t first = out.positions;
-  if (settings().bos) impl_->append_position(kBos, {}, random, out);
+  if (settings().bos) impl_->append_alone(kBos, {}, random, out);
   for (std::size_t t = 0; t < count; ++t) {
     const CapFlags flags = impl_->make_word(tokens[t], random, out.word);
     impl_->contract_word(out.word, out.normalized);
-    impl_->append_position(out.word, flags, random, out);
+    impl_->append_alone(out.word, flags, random, out);
   }
-  if (settings().eos) impl_->append_position(kEos, {}, random, out);
+  if (settings().eos) impl_->append_alone(kEos, {}, random, out);
   if (!impl_->extras.empty()) impl_->fill_text_extras(first, count, out);
 }
 
@@ -85,7 +90,14 @@ Status Projector::project(std::string_view text, Projected& out) const {
 
 void Projector::expand(const std::uint64_t* seeds, std::size_t count, std::uint64_t* codes) const {
   const std::size_t width = impl_->words;
-  if (settings().hash == Hash::murmur) {
+  const std::size_t ngram_words = impl_->ngrams.words();
+  if (ngram_words > 0) {
+    for (std::size_t p = 0; p < count; ++p) {
+      const std::uint64_t* const seed = seeds + p * impl_->seed_words;
+      kernels().expand.extend(seed, 1, impl_->whole_words, codes + p * width);
+      std::copy_n(seed + 2, ngram_words, codes + p * width + impl_->whole_words);
+    }
+  } else if (settings().hash == Hash::murmur) {
     kernels().expand.extend(seeds, count, width, codes);
   } else {
     for (std::size_t p = 0; p < count; ++p) {
@@ -122,6 +134,18 @@ void Projector::words(std::string_view text, RandomStreams* random,
     out.push_back(scratch.word);
   }
   if (settings().eos) out.emplace_back(kEos);
+}
+
+void Projector::codes(std::string_view word, std::vector<std::uint64_t>& out) const {
+  const ProjectionSettings& s = settings();
+  out.assign(emitted_words(s.hash, s.feature_size), 0);
+  hash_word(s.hash, s.char_mode, word, s.feature_size, out.data());
+  if (s.ngram_size == 0) return;
+  out.resize(impl_->whole_words);
+  out.resize(impl_->words, 0);
+  NgramRun run;
+  run.add(word);
+  impl_->ngrams.finish(run, out.data() + impl_->whole_words, 0);
 }
 
 }  // namespace pqrnn

@@ -1,7 +1,8 @@
 // Text to features: the whole of specification section 1.
 //
 // A text becomes positions (tags and tokens). What is kept of a position is its seed: for murmur
-// the 128-bit fingerprint, from which all its features follow, for other hashes the full code.
+// the 128-bit fingerprint, from which all features of the whole token follow, and the code words of
+// its n-grams; for other hashes the full code.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "projection/ngrams.h"
 #include "projection/settings.h"
 #include "status.h"
 #include "text/distort.h"
@@ -33,6 +35,7 @@ struct Projected {
   // Working space.
   TracedText normalized;
   std::string word;
+  NgramRun run;
   std::unordered_map<std::uint64_t, unsigned> seen;
 };
 
@@ -55,8 +58,9 @@ class Projector {
   Projector& operator=(Projector&&) noexcept;
 
   const ProjectionSettings& settings() const;
-  std::size_t words() const;       // ceil(F / 32), 64-bit words of code per position
-  std::size_t seed_words() const;  // 2 for murmur
+  std::size_t words() const;        // ceil(F / 32), 64-bit words of code per position
+  std::size_t whole_words() const;  // those of whole tokens; those of n-grams follow
+  std::size_t seed_words() const;   // 2 and those of n-grams for murmur
 
   // Extra features (specification section 6) overwrite columns; their 2-bit groups are 0 in
   // `codes`. Column of extra e < extra_count().
@@ -91,6 +95,10 @@ class Projector {
   void tokens(std::string_view text, std::vector<std::string>& out) const;
   void spans(std::string_view text, std::vector<Span>& out) const;
   void words(std::string_view text, RandomStreams* random, std::vector<std::string>& out) const;
+
+  // All hash words of `word` as it stands, a run by itself. At least words() of them: some hashes
+  // come in pairs.
+  void codes(std::string_view word, std::vector<std::uint64_t>& out) const;
 
  private:
   struct Impl;

@@ -39,6 +39,27 @@ Status ProjectionSettings::validate() const {
                          "alphabetic_only=True excludes a vocabulary, got one of " +
                              std::to_string(vocabulary.size()) + " bytes");
   }
+  if (split_apostrophes && split != Split::words) {
+    return Status::error(Code::invalid_argument, "split_apostrophes=True needs split='words'");
+  }
+  if (ngram_min < 1 || ngram_min > 8) {
+    return refuse("ngram_min", std::to_string(ngram_min), "between 1 and 8");
+  }
+  if (ngram_max < ngram_min || ngram_max > 8) {
+    return refuse("ngram_max", std::to_string(ngram_max), "between ngram_min and 8");
+  }
+  if (ngram_size == 0) return {};
+  if (ngram_size > feature_size || ngram_size % 32 != 0) {
+    return refuse("ngram_size", std::to_string(ngram_size),
+                  "a multiple of 32 and at most feature_size");
+  }
+  if (feature_size % 32 != 0) {
+    return refuse("feature_size", std::to_string(feature_size),
+                  "a multiple of 32 with n-grams");
+  }
+  if (hash != Hash::murmur) {
+    return Status::error(Code::invalid_argument, "ngram_size above 0 needs hash='murmur'");
+  }
   return {};
 }
 

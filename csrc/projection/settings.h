@@ -16,6 +16,7 @@ enum class CharMode { unsigned_char, signed_char };
 struct ProjectionSettings {
   std::size_t feature_size = 512;  // F, 1..4096
   Split split = Split::words;
+  bool split_apostrophes = false;  // U+0027 and U+2019 are tokens of their own
   Hash hash = Hash::murmur;
   CharMode char_mode = CharMode::unsigned_char;
   bool lower = true;
@@ -32,6 +33,9 @@ struct ProjectionSettings {
   int novelty_bits = 0;
   int doc_size_levels = 0;
   float distortion = 0.0f;  // training only; an inference model ignores it
+  std::size_t ngram_size = 0;  // the last features, made of character n-grams; multiple of 32
+  int ngram_min = 2;           // characters of an n-gram, 1..8
+  int ngram_max = 4;
 
   // Ranges and combinations; the message names the field and its value.
   Status validate() const;

@@ -56,14 +56,18 @@ constexpr WordSet joined_across(WordSet left, WordSet middle) {
 struct Character {
   int length;  // bytes
   const Properties* properties;
-  WordSet word() const { return set(properties->word); }
+  WordSet word;
 };
 
+// kApart: apostrophes are ordinary punctuation.
+template <bool kApart>
 Character read(const char* p, const char* end) {
   char32_t code_point = kReplacement;
   int length = decode_utf8(p, end, code_point);
   if (length == 0) length = ill_formed_length(p, end);
-  return {length, &properties(code_point)};
+  const Properties* const found = &properties(code_point);
+  const bool apart = kApart && (code_point == U'\'' || code_point == U'\u2019');
+  return {length, found, set(apart ? WordClass::Other : found->word)};
 }
 
 struct Segment {
@@ -74,10 +78,11 @@ struct Segment {
 // The segment that starts at the boundary p < end. What lies before p has no say: the rules that
 // look further to the left than the neighbour (WB7, 7c, 11, 16, GB9c, 11, 13) only look at text in
 // which they or others forbid every boundary.
+template <bool kApart>
 Segment next_segment(const char* p, const char* end) {
-  const Character first = read(p, end);
+  const Character first = read<kApart>(p, end);
   GraphemeState graphemes(first.properties->grapheme);
-  WordSet neighbour = first.word();  // of the code point before p
+  WordSet neighbour = first.word;    // of the code point before p
   WordSet left = neighbour;          // the same, past Extend, Format and ZWJ (WB4)
   WordSet across = 0;                // after `letter middle`: the classes WB7, 7c or 11 bind to it
   bool half_flag = (left & kRegional) != 0;
@@ -86,8 +91,8 @@ Segment next_segment(const char* p, const char* end) {
   Segment doubtful = {nullptr, false};
 
   for (p += first.length; p < end;) {
-    const Character next = read(p, end);
-    const WordSet right = next.word();
+    const Character next = read<kApart>(p, end);
+    const WordSet right = next.word;
     const GraphemeClass grapheme = next.properties->grapheme;
     // WB3a, 3b are also GB4, 5, so that the clusters cannot object.
     if ((neighbour | right) & kNewline) {
@@ -168,7 +173,9 @@ Byte byte_at(const char* p) { return kBytes.of[static_cast<unsigned char>(*p)]; 
 
 // Whether the ASCII byte at p stands between two of a kind: WB6, 7 (letters) and WB11, 12 (digits).
 // p[-1] and p[1] must be readable and ASCII.
+template <bool kApart>
 bool binds(const char* p) {
+  if (kApart && *p == '\'') return false;
   const Byte left = byte_at(p - 1);
   if (left != byte_at(p + 1)) return false;
   if (left == kAlpha) return *p == '\'' || *p == '.' || *p == ':';
@@ -176,6 +183,7 @@ bool binds(const char* p) {
 }
 
 // End of the segment at p, if it and the byte after it are ASCII; nullptr otherwise.
+template <bool kApart>
 const char* ascii_segment(const char* p, const char* end) {
   if (byte_at(p) == kSpace) {  // WB3d
     while (p < end && byte_at(p) == kSpace) ++p;
@@ -187,29 +195,34 @@ const char* ascii_segment(const char* p, const char* end) {
       if (p == end || byte_at(p) != kMiddle) break;
       if (p + 1 == end) return p;
       if (byte_at(p + 1) == kForeign) return nullptr;
-      if (!binds(p)) return p;
+      if (!binds<kApart>(p)) return p;
       ++p;
     }
   }
   return p < end && byte_at(p) == kForeign ? nullptr : p;
 }
 
-}  // namespace
-
-void split_words(std::string_view text, std::vector<Span>& words) {
+template <bool kApart>
+void split(std::string_view text, std::vector<Span>& words) {
   const char* const begin = text.data();
   const char* const end = begin + text.size();
   for (const char* p = begin; p < end;) {
     const Byte byte = byte_at(p);
     Segment segment = {nullptr, byte == kSpace || byte == kBlank};
-    if (byte != kForeign) segment.end = ascii_segment(p, end);
-    if (segment.end == nullptr) segment = next_segment(p, end);
+    if (byte != kForeign) segment.end = ascii_segment<kApart>(p, end);
+    if (segment.end == nullptr) segment = next_segment<kApart>(p, end);
     if (!segment.blank) {
       words.push_back(
           {static_cast<std::size_t>(p - begin), static_cast<std::size_t>(segment.end - begin)});
     }
     p = segment.end;
   }
+}
+
+}  // namespace
+
+void split_words(std::string_view text, bool split_apostrophes, std::vector<Span>& words) {
+  return split_apostrophes ? split<true>(text, words) : split<false>(text, words);
 }
 
 }  // namespace pqrnn

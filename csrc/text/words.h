@@ -14,7 +14,9 @@ namespace pqrnn {
 // cluster. So scripts without spaces between words, in whose letters UAX #29 sees no words (Thai,
 // Lao, Khmer, Myanmar, Han, Hiragana, ...), are split by grapheme cluster, and no rule ever cuts a
 // character as readers see it. Ill-formed bytes count as U+FFFD, one per maximal subpart.
+// With `split_apostrophes`, U+0027 and U+2019 are ordinary punctuation (word class Other), which
+// joins nothing.
 // Linear in the length of `text`, whatever it holds; allocates nothing but room in `words`.
-void split_words(std::string_view text, std::vector<Span>& words);
+void split_words(std::string_view text, bool split_apostrophes, std::vector<Span>& words);
 
 }  // namespace pqrnn

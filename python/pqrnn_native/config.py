@@ -110,6 +110,11 @@ class ProjectionConfig:
         novelty_bits: 0 (no such feature) to 7: how often the word occurred before.
         doc_size_levels: 0 (no such feature) to 16: logarithm of the text's length.
         distortion: Probability of distorting a token while training; inference ignores it.
+        split_apostrophes: Apostrophes are tokens of their own; ``split="words"`` only.
+        ngram_size: The last features, made of character n-grams; 0 (none) or a multiple of 32.
+            ``feature_size`` must then be one too, and ``hash`` ``"murmur"``.
+        ngram_min: Characters of the shortest n-gram, 1 to 8.
+        ngram_max: Characters of the longest n-gram, ``ngram_min`` to 8.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -134,6 +139,10 @@ class ProjectionConfig:
     novelty_bits: int = 0
     doc_size_levels: int = 0
     distortion: float = 0.0
+    split_apostrophes: bool = False
+    ngram_size: int = 0
+    ngram_min: int = 2
+    ngram_max: int = 4
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -151,6 +160,11 @@ class ProjectionConfig:
             raise ValueError(
                 f"vocabulary must be empty with alphabetic_only=True, got {self.vocabulary!r}"
             )
+        if self.split_apostrophes and self.split != "words":
+            raise ValueError(
+                f"split_apostrophes=True needs split='words', got split={self.split!r}"
+            )
+        self._check_ngrams()
         # Extra feature number n (from the end) needs that many columns.
         for columns, name in enumerate(
             ("novelty_bits", "doc_size_levels", "first_cap", "all_caps"), start=1
@@ -160,6 +174,24 @@ class ProjectionConfig:
                     f"feature_size must be at least {columns} with {name}="
                     f"{getattr(self, name)!r}, got {self.feature_size!r}"
                 )
+
+    def _check_ngrams(self) -> None:
+        _check_range(self, "ngram_min", 1, 8)
+        _check_range(self, "ngram_max", self.ngram_min, 8)
+        if self.ngram_size % 32 or not 0 <= self.ngram_size <= self.feature_size:
+            raise ValueError(
+                f"ngram_size must be a multiple of 32 in [0, {self.feature_size}], "
+                f"got {self.ngram_size!r}"
+            )
+        if self.ngram_size and self.feature_size % 32:
+            raise ValueError(
+                f"feature_size must be a multiple of 32 with ngram_size={self.ngram_size!r}, "
+                f"got {self.feature_size!r}"
+            )
+        if self.ngram_size and self.hash != "murmur":
+            raise ValueError(
+                f"hash must be 'murmur' with ngram_size={self.ngram_size!r}, got {self.hash!r}"
+            )
 
     def to_json(self) -> str:
         """The settings as one line of JSON."""
@@ -200,6 +232,7 @@ class PQRNNConfig:
         multi_label: Classes do not exclude each other: sigmoid instead of softmax.
         slot_context: The slot logits of each token get a learned term of the pooled sentence
             vector (task ``"parsing"`` only).
+        crf: Learned scores of what tag follows what (task ``"parsing"`` only): a linear-chain CRF.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -223,6 +256,7 @@ class PQRNNConfig:
     slots: tuple[str, ...] = ()
     multi_label: bool = False
     slot_context: bool = False
+    crf: bool = False
 
     def __post_init__(self) -> None:
         for name in ("labels", "intents", "slots"):
@@ -253,6 +287,8 @@ class PQRNNConfig:
             raise ValueError(f"multi_label=True needs task='classification', got {self.task!r}")
         if self.slot_context and not parsing:
             raise ValueError(f"slot_context=True needs task='parsing', got {self.task!r}")
+        if self.crf and not parsing:
+            raise ValueError(f"crf=True needs task='parsing', got {self.task!r}")
 
     @property
     def directions(self) -> int:
@@ -304,6 +340,8 @@ class PQRNNConfig:
             dense("slots", len(self.slots), self.pooled_size)
             if self.slot_context:
                 shapes["slots.context.weight"] = (len(self.slots), self.pooled_size)
+            if self.crf:
+                shapes["slots.transitions"] = (len(self.slots), len(self.slots))
         else:
             rows = self.output_size if self.task == "embedding" else len(self.labels)
             dense("head", rows, self.pooled_size)

@@ -69,7 +69,7 @@ class Parser(Model):
 
     def _adopt(self, data: bytes, core: native.Model, config: PQRNNConfig) -> None:
         super()._adopt(data, core, config)
-        self._tags = TagSet(config.slots)
+        self._tags = TagSet(config.slots, core.transitions)
 
     def parse(
         self,
@@ -82,7 +82,7 @@ class Parser(Model):
         """Intent and slots.
 
         Of all sequences of tags in which each ``I-X`` goes on a slot X, slots are read off the one
-        with the largest sum of logits. A text has the same parse whatever its neighbours,
+        with the largest sum of logits and, where the model has a CRF, of transitions. A text has the same parse whatever its neighbours,
         ``batch_size`` and ``threads``.
 
         Args:
@@ -145,7 +145,7 @@ class Parser(Model):
     def _parse(self, items: Items, threads: int, batch_size: int) -> list[Parse]:
         intents, offsets, spans, slots = self._core.parse(items, threads, batch_size, True)
         names = self._tags.names
-        tags = [names[k] for k in self._tags.best(slots, offsets.tolist()).tolist()]
+        tags = [names[k] for k in self._tags.best(slots, offsets).tolist()]
         places = [(a, b) for a, b in spans.tolist()]
         borders = offsets.tolist()
         found = []

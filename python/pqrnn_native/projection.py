@@ -75,12 +75,20 @@ class Projection:
         distortion: Probability of deleting, moving or inserting a character of a word, for
             training. Without ``seed=``, calls go on in one random sequence per object, which
             starts anew in a copy.
+        split_apostrophes: U+0027 and U+2019 are tokens of their own: "l'album" is "l", "'",
+            "album". ``split="words"`` only.
+        ngram_size: Makes the last ``ngram_size`` features, a multiple of 32 as F must then be,
+            from the character n-grams of the token and, in texts without spaces, of its
+            neighbourhood, so that words of similar spelling get similar features. The others
+            are those of the whole token. ``hash="murmur"`` only.
+        ngram_min: Characters of the shortest n-gram, 1 to 8.
+        ngram_max: Characters of the longest n-gram, ``ngram_min`` to 8.
         allow_empty: False: a text without any position is an error.
 
     Raises:
         TypeError: A setting of the wrong type.
-        ValueError: A setting out of range, a vocabulary together with ``alphabetic_only``, or
-            fewer features than extra columns. (The published operator aborts the process.)
+        ValueError: A setting out of range, settings that exclude each other, or fewer features
+            than extra columns. (The published operator aborts the process.)
     """
 
     __slots__ = ("_allow_empty", "_config", "_core")
@@ -110,6 +118,10 @@ class Projection:
         novelty_bits: int = 0,
         doc_size_levels: int = 0,
         distortion: float = 0.0,
+        split_apostrophes: bool = False,
+        ngram_size: int = 0,
+        ngram_min: int = 2,
+        ngram_max: int = 4,
         allow_empty: bool = True,
     ) -> None:
         config = ProjectionConfig(
@@ -131,6 +143,10 @@ class Projection:
             novelty_bits=novelty_bits,
             doc_size_levels=doc_size_levels,
             distortion=distortion,
+            split_apostrophes=split_apostrophes,
+            ngram_size=ngram_size,
+            ngram_min=ngram_min,
+            ngram_max=ngram_max,
         )
         if not isinstance(allow_empty, bool):
             raise TypeError(f"allow_empty must be bool, got {allow_empty!r}")
@@ -366,6 +382,8 @@ class Projection:
 
     def codes(self, word: Text) -> list[int]:
         """The 64-bit hash words of ``word`` as it stands, 32 features each, low bits first.
+
+        With ``ngram_size``, the last ones are those of its n-grams, ``word`` without neighbours.
 
         Raises:
             TypeError: ``word`` is neither str nor bytes.

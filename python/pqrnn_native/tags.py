@@ -16,6 +16,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from . import _core as native
+
 __all__ = [
     "Slot",
     "Span",
@@ -30,6 +32,7 @@ __all__ = [
 Span: TypeAlias = tuple[int, int]
 SpanLabel: TypeAlias = tuple[int, int, str]
 
+_MOST_TAGS = 4096  # of a set: what may follow what is a square matrix
 _DIVIDED = re.compile(r"(.+)@(-?[1-9]\d*)\|(.+)", re.DOTALL)
 
 
@@ -249,21 +252,30 @@ class TagSet:
     """A list of tags, and which may follow which. Immutable in use, picklable, safe to share.
 
     Args:
-        names: the tags, all different, in the order of a model's outputs.
+        names: the tags, all different, in the order of a model's outputs; at most 4096.
+        transitions: ``[tags, tags]``, what it scores that a tag (row) is followed by another
+            (column); None: nothing.
 
     Attributes:
         names: the tags.
+        allowed: bool ``[tags, tags]``, whether a tag (row) may be followed by another (column): an
+            ``I-X`` follows an X alone. What a divided tag needs before it is its left part's
+            matter; what may follow it, its right part's.
+        starts: bool ``[tags]``, whether a text may begin with it.
 
     Raises:
-        ValueError: no tag, one that is not a tag, one that occurs twice, or none that may begin
-            a text.
+        ValueError: no tag, too many, one that is not a tag, one that occurs twice, or none that may
+            begin a text; transitions of another shape.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], transitions: npt.ArrayLike | None = None) -> None:
         self.names = tuple(names)
         self._ids = {name: number for number, name in enumerate(self.names)}
         if len(self._ids) != len(self.names):
             raise ValueError(f"tags must be different from each other: {self.names}")
+        count = len(self.names)
+        if count > _MOST_TAGS:
+            raise ValueError(f"there must be at most {_MOST_TAGS} tags, got {count}")
         tags = [_parse(name) for name in self.names]
         # Only I-X asks for something before it, an X; a divided tag must also fit within itself.
         needed = ["" if tag.left.begins else tag.left.label for tag in tags]
@@ -274,28 +286,26 @@ class TagSet:
             or tag.right.label == tag.left.label
             for tag in tags
         ]
-        starts = np.array([s and not n for s, n in zip(sound, needed, strict=True)], np.bool_)
-        if not starts.any():
+        self.starts = np.array([s and not n for s, n in zip(sound, needed, strict=True)], np.bool_)
+        if not self.starts.any():
             raise ValueError(f"no tag may begin a text, 'O' is missing: {self.names}")
-        # Group 0: whatever comes before; then one group for each label that is asked for, with the
-        # tags that end in it, padded by a column of its own that no path goes through.
-        labels = sorted({n for n in needed if n})
-        members = [[k for k, t in enumerate(tags) if t.right.label == label] for label in labels]
-        width = max((len(m) for m in members), default=1)
-        self._group = np.array([labels.index(n) + 1 if n else 0 for n in needed], np.intp)
-        self._members = np.array(
-            [m + [len(tags)] * (width - len(m)) for m in members], np.intp
-        ).reshape(len(labels), width)
-        self._start = np.where(starts, 0.0, -np.inf)
-        self._sound = np.where(sound, 0.0, -np.inf)
-        follows = np.array([[not n or t.right.label == n for n in needed] for t in tags], np.bool_)
-        self._follows = follows & np.array(sound, np.bool_)
+        labels = {"": 0}
+        left = np.array([labels.setdefault(label, len(labels)) for label in needed])
+        right = np.array([labels.setdefault(tag.right.label, len(labels)) for tag in tags])
+        self.allowed = ((left == 0) | (right[:, None] == left)) & np.array(sound)
+        scores = np.zeros((count, count)) if transitions is None else np.asarray(transitions)
+        if scores.shape != (count, count):
+            raise ValueError(f"transitions must be [{count}, {count}], got {scores.shape}")
+        self._scores = np.where(self.allowed, scores, -np.inf).astype(np.float32)
+        self._start_scores = np.where(self.starts, 0, -np.inf).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TagSet) and self.names == other.names
+        if not isinstance(other, TagSet) or self.names != other.names:
+            return False
+        return np.array_equal(self._scores, other._scores)
 
     def __hash__(self) -> int:
         return hash(self.names)
@@ -323,12 +333,12 @@ class TagSet:
         return self.ids(encode_tags(spans, slots, self._ids))
 
     def best(
-        self, logits: npt.NDArray[np.floating], offsets: Sequence[int] | None = None
+        self, logits: npt.NDArray[np.floating], offsets: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.int64]:
-        """Numbers of the best-scoring tags in which each ``I-X`` follows an X: int64 ``[tokens]``.
+        """Numbers of the valid tags with the largest sum of logits and transitions, int64 ``[tokens]``.
 
-        What a divided tag needs before it is its left part's matter; what may follow it, its right
-        part's.
+        Of several, at each token from the last on, the first tag. A logit that is NaN counts as the
+        smallest. Sums are computed in float32.
 
         Args:
             logits: ``[tokens, tags]``.
@@ -339,20 +349,9 @@ class TagSet:
         """
         if logits.ndim != 2 or logits.shape[1] != len(self.names):
             raise ValueError(f"logits must be [tokens, {len(self.names)}], got {logits.shape}")
-        borders = [0, len(logits)] if offsets is None else [int(n) for n in offsets]
-        if borders[:1] != [0] or borders[-1] != len(logits) or sorted(borders) != borders:
-            raise ValueError(f"offsets must ascend from 0 to {len(logits)}, got {borders}")
-        # Where the best tags by themselves are valid, nothing can be better.
-        ids: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
-        valid = np.ones(len(ids), np.bool_)
-        valid[1:] = self._follows[ids[:-1], ids[1:]]
-        begins = [n for n in borders[:-1] if n < len(ids)]
-        valid[begins] = self._start[ids[begins]] == 0
-        broken = np.searchsorted(borders, np.flatnonzero(~valid), side="right")
-        for number in np.unique(broken):
-            start, end = borders[number - 1], borders[number]
-            ids[start:end] = self._viterbi(logits[start:end])
-        return ids
+        borders = np.asarray([0, len(logits)] if offsets is None else offsets, np.int64)
+        rows = np.ascontiguousarray(logits, np.float32)
+        return native.best_tags(rows, borders, self._scores, self._start_scores)
 
     def spans(self, logits: npt.NDArray[np.floating], spans: Sequence[Span]) -> list[SpanLabel]:
         """Start, end and label of each slot of one text.
@@ -366,31 +365,11 @@ class TagSet:
         """
         return decode_tags(spans, [self.names[k] for k in self.best(logits)])
 
-    def _viterbi(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        steps, tags = logits.shape
-        groups = np.arange(len(self._members))
-        # The last column is the padding of `_members`.
-        score = np.full(tags + 1, -np.inf)
-        score[:tags] = logits[0] + self._start
-        best = np.empty(len(groups) + 1)
-        back = np.empty((steps, len(groups) + 1), np.intp)
-        for step in range(1, steps):
-            back[step, 0] = score.argmax()
-            candidates = score[self._members]
-            winner = candidates.argmax(axis=1)
-            back[step, 1:] = self._members[groups, winner]
-            best[0] = score[back[step, 0]]
-            best[1:] = candidates[groups, winner]
-            score[:tags] = best[self._group] + logits[step] + self._sound
-        ids = np.empty(steps, np.int64)
-        ids[-1] = score[:tags].argmax()
-        for step in range(steps - 1, 0, -1):
-            ids[step - 1] = back[step, self._group[ids[step]]]
-        return ids
-
 
 def constrained(
-    logits: npt.NDArray[np.floating], tag_names: Iterable[str]
+    logits: npt.NDArray[np.floating],
+    tag_names: Iterable[str],
+    transitions: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.int64]:
     """`TagSet.best` for one text and a set used once."""
-    return TagSet(tag_names).best(logits)
+    return TagSet(tag_names, transitions).best(logits)

@@ -29,7 +29,7 @@ struct Exact {
 std::vector<Span> split(const std::string& text) {
   const Exact exact(text);
   std::vector<Span> words;
-  pqrnn::split_words(exact, words);
+  pqrnn::split_words(exact, false, words);
   return words;
 }
 

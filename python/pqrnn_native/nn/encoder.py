@@ -150,8 +150,8 @@ class NormalizedQRNNLayer(nn.Module):
         for d, name in enumerate(("forward", "backward")[: self.weight.shape[0]]):
             channels = slice(d * self.weight.shape[2], (d + 1) * self.weight.shape[2])
             weight = self.weight[d].detach().double() * factor[channels, None]
-            out[f"{prefix}.{name}.weight"] = _array(weight.transpose(0, 1))
-            out[f"{prefix}.{name}.bias"] = _array(shift[channels])
+            out[f"{prefix}.{name}.weight"] = export_tensor(weight.transpose(0, 1))
+            out[f"{prefix}.{name}.bias"] = export_tensor(shift[channels])
         return out
 
     @torch.no_grad()
@@ -270,8 +270,8 @@ class PQRNNEncoder(nn.Module):
         norm = self.bottleneck_norm
         factor, shift = _folded(norm.weight, norm.bias, norm.running_mean, norm.running_var)
         out = {
-            "bottleneck.weight": _array(self.bottleneck.weight.double() * factor[:, None]),
-            "bottleneck.bias": _array(shift),
+            "bottleneck.weight": export_tensor(self.bottleneck.weight.double() * factor[:, None]),
+            "bottleneck.bias": export_tensor(shift),
         }
         for index, layer in enumerate(self.layers):
             out |= layer.export_tensors(f"layers.{index}")
@@ -309,14 +309,28 @@ def _move(
 
 def export_linear(linear: nn.Linear, name: str) -> dict[str, Array]:
     """``<name>.weight`` and, where there is one, ``<name>.bias`` as float32 arrays."""
-    return {f"{name}.{key}": _array(value) for key, value in linear.named_parameters()}
+    return {f"{name}.{key}": export_tensor(value) for key, value in linear.named_parameters()}
 
 
 def load_linear(linear: nn.Linear, tensors: Mapping[str, Array], name: str) -> None:
     """The inverse of :func:`export_linear`."""
-    with torch.no_grad():
-        for key, value in linear.named_parameters():
-            _copy(f"{name}.{key}", _tensor(tensors, f"{name}.{key}"), value)
+    for key, value in linear.named_parameters():
+        load_tensor(value, tensors, f"{name}.{key}")
+
+
+def export_tensor(value: Tensor) -> Array:
+    """As a contiguous float32 array."""
+    return np.ascontiguousarray(value.detach().float().cpu().numpy())
+
+
+@torch.no_grad()
+def load_tensor(value: Tensor, tensors: Mapping[str, Array], name: str) -> None:
+    """The inverse of :func:`export_tensor` for a tensor of a model file.
+
+    Raises:
+        ValueError: It is missing or of another shape.
+    """
+    _copy(name, _tensor(tensors, name), value)
 
 
 def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
@@ -324,10 +338,6 @@ def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Te
     weight, bias, mean, var = (t.detach().double() for t in (weight, bias, mean, var))
     factor = weight / torch.sqrt(var + _EPS)
     return factor, bias - mean * factor
-
-
-def _array(value: Tensor) -> Array:
-    return np.ascontiguousarray(value.detach().float().cpu().numpy())
 
 
 def _tensor(tensors: Mapping[str, Array], name: str) -> Tensor:

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig
-from .encoder import Array, PQRNNEncoder, export_linear, load_linear, to_ragged
+from .encoder import (
+    Array,
+    PQRNNEncoder,
+    export_linear,
+    export_tensor,
+    load_linear,
+    load_tensor,
+    to_ragged,
+)
 
 __all__ = ["PQRNNForClassification", "PQRNNForParsing", "PQRNNForSentenceEmbedding"]
 
@@ -134,6 +142,10 @@ class PQRNNForParsing(_Model):
     Slot logits are linear in the states of the token, and with ``config.slot_context`` also in the
     pooled vector of its text. There is no head for intents when the configuration names none.
 
+    Attributes:
+        transitions: With ``config.crf`` the parameter [slots, slots] of scores for following a tag
+            (row) by another (column), at first zero; else None. The logits know nothing of it.
+
     Args:
         config: With ``task="parsing"``.
         dropout: As for :class:`PQRNNEncoder`.
@@ -149,10 +161,30 @@ class PQRNNForParsing(_Model):
         self.intent = self._linear(len(config.intents)) if config.intents else None
         self.slots = self._linear(len(config.slots))
         self.context = self._linear(len(config.slots), bias=False) if config.slot_context else None
+        self.transitions: nn.Parameter | None = None
+        if config.crf:
+            self.transitions = nn.Parameter(torch.zeros(len(config.slots), len(config.slots)))
 
     def _heads(self) -> dict[str, nn.Linear]:
         heads = {"intent": self.intent, "slots": self.slots, "slots.context": self.context}
         return {name: linear for name, linear in heads.items() if linear is not None}
+
+    def export_tensors(self) -> dict[str, Array]:
+        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+        out = super().export_tensors()
+        if self.transitions is not None:
+            out["slots.transitions"] = export_tensor(self.transitions)
+        return out
+
+    def load_tensors(self, tensors: Mapping[str, Array]) -> None:
+        """The inverse of :meth:`export_tensors`, to go on training from a model file.
+
+        Raises:
+            ValueError: A tensor is missing or of the wrong shape.
+        """
+        super().load_tensors(tensors)
+        if self.transitions is not None:
+            load_tensor(self.transitions, tensors, "slots.transitions")
 
     def forward(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,22 @@ MASK = 2**64 - 1
 
 # A character and the bytes it was decoded from; None stands for an ill-formed run.
 Character = tuple[str | None, bytes]
+
+
+class Token(NamedTuple):
+    """Bytes of a token, and whether it begins where the token before ends."""
+
+    raw: bytes
+    joined: bool
+
+
+class Position(NamedTuple):
+    """What the features of a position follow from."""
+
+    word: bytes
+    first_cap: bool
+    all_caps: bool
+    joined: bool  # to the position before: they are of one run
 
 
 def characters(text: bytes) -> Iterator[Character]:
@@ -128,13 +145,57 @@ def unicodehash(word: bytes, feature_size: int, width: int) -> list[int]:
 
 
 def hash_word(word: bytes, config: ProjectionConfig) -> list[int]:
-    """Section 2: the 64-bit words of a word, in emission order."""
+    """Section 2: the 64-bit words of a word, in emission order; those of its n-grams last."""
+    if config.ngram_size:
+        return whole_codes(word, config) + ngram_codes([word], config)[0]
+    return whole_codes(word, config)
+
+
+def whole_codes(word: bytes, config: ProjectionConfig) -> list[int]:
+    """Section 2."""
     word = word or b"<null>"
+    if config.ngram_size:
+        whole = config.feature_size - config.ngram_size
+        return murmur(word, whole, config.char)[: whole // 32]
     if config.hash == "murmur":
         return murmur(word, config.feature_size, config.char)
     family = xfixhash if config.hash.startswith("xfix") else unicodehash
     width = int(config.hash.removeprefix("xfixhash").removeprefix("unicodehash"))
     return family(word, config.feature_size, width)
+
+
+def ngram_codes(run: Sequence[bytes], config: ProjectionConfig) -> list[list[int]]:
+    """Code words of the n-grams of each token of a run, given the tokens' words."""
+    words = ["".join(c or "\ufffd" for c, _ in characters(word)) for word in run]
+    line = "\x02" + "".join(words) + "\x03"
+    found = []
+    begin = 1
+    for word in words:
+        own = range(begin, begin + len(word))
+        codes = [0] * (config.ngram_size // 32)
+        for n in range(config.ngram_min, config.ngram_max + 1):
+            for i in range(len(line) - n + 1):
+                if any(place in own for place in range(i, i + n)):
+                    add_ngram(codes, line[i : i + n])
+        found.append(codes)
+        begin += len(word)
+    return found
+
+
+def add_ngram(codes: list[int], ngram: str) -> None:
+    """Write one n-gram: 32 signs into one code word of every 16."""
+    h = K2
+    for character in ngram:
+        h = (h ^ ord(character)) * K1 & MASK
+    parts = max(1, len(codes) // 16)
+    for part in range(parts):
+        first, end = part * len(codes) // parts, (part + 1) * len(codes) // parts
+        h = mix(h) * K2 & MASK
+        slot = first + ((h >> 32) * (end - first) >> 32)
+        h = mix(h) * K1 & MASK
+        for group in range(32):
+            plus = h >> (2 * group) & 1
+            codes[slot] |= (1 if plus else 2) << (2 * group)
 
 
 def ternary(codes: Sequence[int], feature_size: int) -> list[int]:
@@ -157,16 +218,18 @@ def split_space(text: bytes, limit: int) -> list[bytes]:
     return [*tokens, last] if last else tokens
 
 
-def split(text: bytes, config: ProjectionConfig) -> list[bytes]:
+def split(text: bytes, config: ProjectionConfig) -> list[Token]:
     """Section 3, and the Unicode words of this package."""
     limit = config.max_tokens if config.max_tokens > 0 else len(text) + 1
     if config.split == "space":
-        return split_space(text, config.max_tokens)
+        return [Token(raw, False) for raw in split_space(text, config.max_tokens)]
     if config.split == "codepoints":
-        return [c.encode() for c in well_formed_start(text)][:limit]
+        points = well_formed_start(text)[:limit]
+        return [Token(c.encode(), i > 0) for i, c in enumerate(points)]
     decoded = list(characters(text))
-    spans = split_words("".join(c or "\ufffd" for c, _ in decoded))
-    return [b"".join(raw for _, raw in decoded[b:e]) for b, e in spans][:limit]
+    spans = split_words("".join(c or "\ufffd" for c, _ in decoded), config.split_apostrophes)
+    ends = {e for _, e in spans}
+    return [Token(b"".join(raw for _, raw in decoded[b:e]), b in ends) for b, e in spans][:limit]
 
 
 def contract(text: bytes, n: int, words: bool) -> bytes:
@@ -310,54 +373,70 @@ class ReferenceProjection:
         self.distorter = Distorter()
         self.caps = Philox()
 
-    def words(self, text: bytes) -> list[tuple[bytes, bool, bool]]:
-        """Word, first-cap and all-caps of each position of a text (V1)."""
+    def words(self, text: bytes) -> list[Position]:
+        """The positions of a text (V1)."""
         return self._with_tags(split(normalize(text, self.config), self.config))
 
-    def presegmented_words(self, tokens: Sequence[bytes]) -> list[tuple[bytes, bool, bool]]:
+    def presegmented_words(self, tokens: Sequence[bytes]) -> list[Position]:
         """The same for tokens (V2, section 8.2)."""
-        found = self._with_tags(tokens)
+        found = self._with_tags([Token(raw, False) for raw in tokens])
         if not self.config.normalize_repetition:
             return found
         inner = range(self.config.bos, len(found) - self.config.eos)
         words = self.config.split == "words"
         for i in inner:
-            found[i] = (normalize_repetition(found[i][0], words), *found[i][1:])
+            found[i] = found[i]._replace(word=normalize_repetition(found[i].word, words))
         return found
 
-    def features(self, positions: Sequence[tuple[bytes, bool, bool]]) -> npt.NDArray[np.float32]:
+    def codes(self, positions: Sequence[Position]) -> list[list[int]]:
+        """The 64-bit words of each position."""
+        if not self.config.ngram_size:
+            return [hash_word(position.word, self.config) for position in positions]
+        runs: list[list[bytes]] = []
+        for position in positions:
+            if not position.joined:
+                runs.append([])
+            runs[-1].append(position.word)
+        return [
+            whole_codes(word, self.config) + codes
+            for run in runs
+            for word, codes in zip(run, ngram_codes(run, self.config), strict=True)
+        ]
+
+    def features(self, positions: Sequence[Position]) -> npt.NDArray[np.float32]:
         """Features [positions, F], extra columns included (section 6)."""
         config = self.config
         rows = np.zeros((len(positions), config.feature_size), np.float32)
         seen: Counter[int] = Counter()
         tokens = np.float32(len(positions) - config.bos - config.eos)
-        for row, (word, first_cap, all_caps) in zip(rows, positions, strict=True):
-            codes = hash_word(word, config)
+        for row, position, codes in zip(rows, positions, self.codes(positions), strict=True):
             row[:] = ternary(codes, config.feature_size)
             if config.novelty_bits:
-                row[-1] = min(seen[codes[0]] / 2**config.novelty_bits, 1) * 2 - 1
-                seen[codes[0]] += 1
+                known = fingerprint(position.word or b"<null>", config.char)[0]
+                first = known if config.hash == "murmur" else codes[0]
+                row[-1] = min(seen[first] / 2**config.novelty_bits, 1) * 2 - 1
+                seen[first] += 1
             if config.doc_size_levels:
                 with np.errstate(divide="ignore"):
                     size = np.log2(tokens) / np.float32(config.doc_size_levels)
                 row[-2] = min(size, 1) * 2 - 1
             if config.first_cap:
-                row[-3] = self._flag(config.first_cap, first_cap)
+                row[-3] = self._flag(config.first_cap, position.first_cap)
             if config.all_caps:
-                row[-4] = self._flag(config.all_caps, all_caps)
+                row[-4] = self._flag(config.all_caps, position.all_caps)
         return rows
 
-    def _with_tags(self, tokens: Sequence[bytes]) -> list[tuple[bytes, bool, bool]]:
+    def _with_tags(self, tokens: Sequence[Token]) -> list[Position]:
         found = []
         for token in tokens:
-            word, first_cap, all_caps = fold(token, self.config)
+            word, first_cap, all_caps = fold(token.raw, self.config)
             if self.config.distortion:
                 word = self.distorter.distort(word, self.config.distortion)
-            found.append((word, first_cap, all_caps))
+            found.append(Position(word, first_cap, all_caps, token.joined))
         if self.config.bos:
-            found.insert(0, (b"<BOS>", False, False))
+            found.insert(0, Position(b"<BOS>", False, False, False))
         if self.config.eos:
-            found.append((b"<EOS>", False, False))
+            found.append(Position(b"<EOS>", False, False, False))
         return found
 
     def _flag(self, probability: float, flag: bool) -> float:

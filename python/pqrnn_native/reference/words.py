@@ -23,18 +23,21 @@ INCB_LINKER = {"Linker", "Extend_Linker"}
 INCB_EXTEND = {"Extend", "ZWJ"}
 
 
-def split_words(text: str) -> list[tuple[int, int]]:
+def split_words(text: str, split_apostrophes: bool = False) -> list[tuple[int, int]]:
     """Tokens of ``text`` as (begin, end) offsets in characters.
 
     A token is what lies between two neighbouring positions that are both word boundaries and
     boundaries of extended grapheme clusters, unless every character of it is blank.
+
+    With ``split_apostrophes``, U+0027 and U+2019 are of word class Other, as "!" is.
 
     Source: Unicode Standard Annex #29, sections 3.1.1 and 4.1.1.
     """
     word, grapheme, blank = [], [], []
     for character in text:
         properties = segmentation_classes(ord(character))
-        word.append(properties[0])
+        apart = split_apostrophes and character in "'\u2019"
+        word.append("Other" if apart else properties[0])
         grapheme.append(properties[1])
         blank.append(properties[2])
     boundaries = [

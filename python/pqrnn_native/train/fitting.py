@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from .reports import chosen_metric, report, sentence_names
 from .rivals import rival
 from .rows import encode_rows, token_spans
 from .saving import BestModel, make_folder, write_report
-from .settings import DEFAULT_PROJECTION, Task, TrainSettings, default_config
+from .settings import Task, TrainSettings, default_config, default_projection
 from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
 
 
@@ -178,7 +178,7 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
     """The default shape with changes, and the intents, labels and tags of the examples."""
     slots: tuple[str, ...] = ()
     if train.task != "classify":
-        projection = replace(DEFAULT_PROJECTION, **changes.get("projection", {}))
+        projection = default_projection(changes.get("projection", {}))
         spans = token_spans([row.text for row in train], projection)
         slots = collect_tags((own, row.slots) for own, row in zip(spans, train, strict=True))
     return default_config(
@@ -198,7 +198,7 @@ def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
         ValueError: the file is damaged or its encoder is of another shape.
     """
     other = read_metadata(path).config
-    named = ("task", "labels", "intents", "slots", "slot_context")
+    named = ("task", "labels", "intents", "slots", "slot_context", "crf")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
     for model in (learner.averaged.model, learner.averaged.average):

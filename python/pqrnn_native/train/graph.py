@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from ..config import PQRNNConfig
 from ..tags import Span, SpanLabel, TagSet, decode_tags
@@ -32,7 +33,6 @@ class Answers:
         self._spans: list[list[Span]] = []
         if config.slots:
             self._spans = token_spans(self._texts, config.projection)
-            self._tags = TagSet(config.slots)
 
     def __call__(self, learner: Learner) -> list[Any]:
         """One answer per text.
@@ -42,8 +42,14 @@ class Answers:
             a classifier.
         """
         answers: list[Any] = [None] * len(self._texts)
+        tags: TagSet | None = None
         for rows, logits, offsets in learner.predict(self._texts):
-            found = self._parses(rows, logits, offsets) if self._spans else self._labels(logits)
+            if not self._config.slots:
+                found: Sequence[Any] = self._labels(logits)
+            else:
+                if tags is None:  # the transitions are the same for all batches
+                    tags = TagSet(self._config.slots, _array(logits.transitions))
+                found = self._parses(rows, logits, offsets, tags)
             for row, answer in zip(rows, found, strict=True):
                 answers[row] = answer
         return answers
@@ -56,17 +62,21 @@ class Answers:
         return [(names[k],) for k in scores.argmax(axis=1)]
 
     def _parses(
-        self, rows: npt.NDArray[np.int64], logits: Logits, offsets: npt.NDArray[np.int64]
+        self,
+        rows: npt.NDArray[np.int64],
+        logits: Logits,
+        offsets: npt.NDArray[np.int64],
+        tags: TagSet,
     ) -> list[Parsed]:
         assert logits.tags is not None
         intents = [""] * len(rows)
         if logits.sentence is not None:
             intents = [self._config.intents[k] for k in logits.sentence.numpy().argmax(axis=1)]
         scores, offsets = self._without_marks(logits.tags.numpy(), offsets)
-        best = self._tags.best(scores, offsets.tolist())
+        best = tags.best(scores, offsets)
         parses = []
         for at, (row, intent) in enumerate(zip(rows, intents, strict=True)):
-            names = [self._tags.names[k] for k in best[offsets[at] : offsets[at + 1]]]
+            names = [tags.names[k] for k in best[offsets[at] : offsets[at + 1]]]
             parses.append((intent, decode_tags(self._spans[row], names)))
         return parses
 
@@ -81,3 +91,7 @@ class Answers:
             kept[offsets[1:] - 1] = False
         marks = int(projection.bos) + int(projection.eos)
         return scores[kept], offsets - marks * np.arange(len(offsets))
+
+
+def _array(values: Tensor | None) -> npt.NDArray[np.float32] | None:
+    return None if values is None else values.numpy()

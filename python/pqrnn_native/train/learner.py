@@ -25,10 +25,13 @@ class Logits(NamedTuple):
     Attributes:
         sentence: float32 ``[n, intents or labels]``; None for a tagger.
         tags: float32 ``[tokens, tags]``; None for a classifier.
+        transitions: float32 ``[tags, tags]``, the score of following a tag (row) by another
+            (column); None without a CRF.
     """
 
     sentence: Tensor | None
     tags: Tensor | None
+    transitions: Tensor | None = None
 
 
 def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
@@ -38,12 +41,32 @@ def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
     return nn.PQRNNForParsing(config, dropout)
 
 
+class _Speaking(torch.nn.Module):
+    """A model that says all that its loss needs.
+
+    Transitions are a parameter and no function of a text; they count as an output here, so that
+    DistributedDataParallel sees that they are used.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Inputs) -> Logits:
+        out = self.model(inputs.features, inputs.offsets, index=inputs.index)
+        sentence, tags = out if isinstance(out, tuple) else (out, None)
+        if sentence.shape[1] == 0:  # a tagger
+            sentence = None
+        parts = (sentence, tags, getattr(self.model, "transitions", None))
+        return Logits(*(None if part is None else part.float() for part in parts))
+
+
 class Learner:
     """A model, its average, its optimiser and its inputs.
 
     Args:
         model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
-            or a pair of those and the tags' logits.
+            or a pair of those and the tags' logits. With a CRF over tags it has ``transitions``.
         featurizer: what turns texts into its inputs.
         config: names its labels, intents and tags.
         settings: resolved.
@@ -64,13 +87,14 @@ class Learner:
         self.device = device
         self.averaged = Averaged(model.to(self.device), settings.ema)
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-        self._parallel = model
+        self._speaking: torch.nn.Module = _Speaking(model)
+        self._average = _Speaking(self.averaged.average)
         if processes.world > 1:
             for module in model.modules():
                 if hasattr(module, "synchronise"):
                     module.synchronise()
-            self._parallel = torch.nn.parallel.DistributedDataParallel(
-                model,
+            self._speaking = torch.nn.parallel.DistributedDataParallel(
+                self._speaking,
                 # Nothing asks a pure tagger's attention for a vector of the text.
                 find_unused_parameters=not (config.labels or config.intents),
             )
@@ -80,7 +104,8 @@ class Learner:
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            return _logits(self._parallel, inputs)
+            logits: Logits = self._speaking(inputs)
+        return logits
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 256
@@ -96,7 +121,7 @@ class Learner:
             for start in range(0, len(texts), batch_size):
                 rows = order[start : start + batch_size]
                 inputs = self.featurizer([texts[row] for row in rows])
-                out = _logits(self.averaged.average, inputs.to(self.device))
+                out = self._average(inputs.to(self.device))
                 on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
                 yield rows, on_cpu, inputs.offsets.numpy()
 
@@ -138,10 +163,3 @@ def find_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
-
-
-def _logits(model: torch.nn.Module, inputs: Inputs) -> Logits:
-    out = model(inputs.features, inputs.offsets, index=inputs.index)
-    sentence, tags = out if isinstance(out, tuple) else (out, None)
-    none = sentence.shape[1] == 0
-    return Logits(None if none else sentence.float(), None if tags is None else tags.float())

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..config import PQRNNConfig, ProjectionConfig
 from ..projection import Projection
-from ..tags import encode_tags
+from ..tags import TagSet, encode_tags
 from .readers import Example
 
 IGNORED = -100  # torch's own mark for a token that takes no part in the loss
@@ -28,6 +28,7 @@ class TrainingRows:
         tags: int64, all texts' tokens one after the other, :data:`IGNORED` for marks; None for a
             classifier.
         starts: int64 ``[n + 1]``, where each text's tokens are in ``tags``.
+        tag_set: what the numbers in ``tags`` stand for; None for a classifier.
     """
 
     texts: list[str]
@@ -35,6 +36,7 @@ class TrainingRows:
     sentence: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None
     tags: npt.NDArray[np.int64] | None
     starts: npt.NDArray[np.int64]
+    tag_set: TagSet | None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -81,7 +83,12 @@ def encode_rows(
             first = start + marks[0]
             tags[first : first + kept] = [number.get(name, 0) for name in names[:kept]]
     return TrainingRows(
-        [example.text for example in examples], lengths, _sentence(examples, config), tags, starts
+        [example.text for example in examples],
+        lengths,
+        _sentence(examples, config),
+        tags,
+        starts,
+        TagSet(config.slots) if config.slots else None,
     )
 
 

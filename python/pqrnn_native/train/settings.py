@@ -13,16 +13,14 @@ Task = Literal["parse", "classify", "tag"]
 TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
-DEFAULT_PROJECTION = ProjectionConfig(feature_size=1024, split="words")
-# Tags need the words around a token; for a label alone half the layers do, in half the time.
-DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
-    task: {
-        "bottleneck_size": 256,
-        "state_size": 128,
-        "kernel_size": 2,
-        "num_layers": 2 if task == "classify" else 4,
-    }
-    for task in TASKS
+DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
+DEFAULT_SHAPE: Mapping[str, Any] = {
+    "bottleneck_size": 240,
+    "state_size": 128,
+    "kernel_size": 2,
+    "num_layers": 2,
+    "attention_heads": 4,
+    "skip": True,
 }
 
 
@@ -117,6 +115,21 @@ class TrainSettings:
         )
 
 
+def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
+    """The default projection with changes; character n-grams keep their share of the features.
+
+    Raises:
+        ValueError: A value out of range.
+        TypeError: Unknown field, or a value of the wrong type.
+    """
+    changes = dict(changes)
+    size = changes.get("feature_size")
+    if isinstance(size, int):
+        share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
+        changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+    return replace(DEFAULT_PROJECTION, **changes)
+
+
 def default_config(
     task: Task,
     *,
@@ -146,10 +159,10 @@ def default_config(
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     return PQRNNConfig(
         task="classification" if task == "classify" else "parsing",
-        projection=replace(DEFAULT_PROJECTION, **(projection or {})),
+        projection=default_projection(projection or {}),
         labels=tuple(labels),
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPES[task], **shape},
+        **{**DEFAULT_SHAPE, "crf": task != "classify", "slot_context": task == "parse", **shape},
     )

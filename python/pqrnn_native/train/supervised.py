@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from ..tags import TagSet
 from .batches import count, endless
+from .crf import crf_loss
 from .learner import Learner, Logits
 from .optim import rate, seed_step, set_rate
 from .processes import Processes
@@ -30,10 +32,24 @@ Keep = Callable[[Mapping[str, Any]], None]
 _LEAST = 2  # rows of a batch, since batch norm needs some
 
 
+class GoldTags(NamedTuple):
+    """Tags of a batch.
+
+    Attributes:
+        numbers: int64 ``[tokens]``, :data:`.rows.IGNORED` for marks.
+        offsets: int64 ``[n + 1]``; text s has the tokens ``offsets[s]:offsets[s + 1]``.
+        tag_set: what they stand for.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    tag_set: TagSet
+
+
 def losses(
     logits: Logits,
     sentence: npt.NDArray[Any] | None,
-    tags: npt.NDArray[np.int64] | None,
+    tags: GoldTags | None,
     *,
     smoothing: float,
     rows: int,
@@ -45,8 +61,9 @@ def losses(
         logits: of the batch.
         sentence: its intents or labels, see :class:`.rows.TrainingRows`; with several labels the
             cross entropy is the mean over labels of the binary ones.
-        tags: of its tokens.
-        smoothing: label smoothing.
+        tags: of its tokens. Where the model has transitions, the loss is the negative log
+            likelihood of the texts' sequences, else the cross entropy of each token.
+        smoothing: label smoothing of cross entropies.
         rows, tokens: what to divide by: counts of the whole batch, of which another process may
             have the rest.
     """
@@ -61,10 +78,18 @@ def losses(
             total = cross_entropy(logits.sentence, gold, reduction="sum", label_smoothing=smoothing)
             parts["intent_loss" if tags is not None else "loss"] = total / rows
     if logits.tags is not None and tags is not None:
-        gold = torch.from_numpy(tags).to(logits.tags.device)
-        total = cross_entropy(
-            logits.tags, gold, reduction="sum", label_smoothing=smoothing, ignore_index=IGNORED
-        )
+        device = logits.tags.device
+        gold = torch.from_numpy(tags.numbers).to(device)
+        if logits.transitions is None:
+            total = cross_entropy(
+                logits.tags, gold, reduction="sum", label_smoothing=smoothing, ignore_index=IGNORED
+            )
+        else:
+            offsets, allowed, starts = (
+                torch.from_numpy(part).to(device)
+                for part in (tags.offsets, tags.tag_set.allowed, tags.tag_set.starts)
+            )
+            total = crf_loss(logits.tags, offsets, gold, logits.transitions, allowed, starts)
         parts["slot_loss" if sentence is not None else "loss"] = total / max(1, tokens)
     return parts
 
@@ -91,8 +116,9 @@ def train_step(
     logits = learner.train([data.texts[row] for row in own], seed)
     tags = None
     tokens = int(data.lengths[rows].sum())
-    if data.tags is not None:
-        tags = data.batch_tags(own)
+    if data.tag_set is not None:
+        offsets = np.concatenate(([0], np.cumsum(data.lengths[own])))
+        tags = GoldTags(data.batch_tags(own), offsets, data.tag_set)
         tokens = int((data.batch_tags(rows) != IGNORED).sum())
     parts = losses(
         logits,

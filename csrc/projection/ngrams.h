@@ -1,0 +1,67 @@
+// Character n-grams to code words: features in which words of similar spelling are similar. The
+// formulas stand in docs/how-it-works.md; models are trained with them, so they cannot change.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "projection/settings.h"
+
+namespace pqrnn {
+
+// The characters of tokens that follow each other without a gap, between two markers. Reuse one
+// object: nothing is allocated once its buffers are warm.
+class NgramRun {
+ public:
+  std::size_t tokens() const { return ends_.size(); }
+  void clear();
+
+  // One more token: the UTF-8 of its word, ill-formed bytes counting as U+FFFD ...
+  void add(std::string_view word);
+  // ... or ASCII, upper-case letters becoming lower-case ones with `lower`.
+  void add_ascii(std::string_view token, bool lower);
+
+ private:
+  friend class Ngrams;
+
+  // Room for `count` more characters and the end marker.
+  char32_t* room(std::size_t count);
+
+  std::vector<char32_t> characters_;  // begin marker, words, room
+  std::size_t size_ = 1;              // of what is written there
+  std::vector<std::size_t> ends_;     // of each token in characters_
+};
+
+class Ngrams {
+ public:
+  explicit Ngrams(const ProjectionSettings& settings);
+
+  // Code words of a token; 0 without n-grams.
+  std::size_t words() const { return words_; }
+
+  // Sets codes[t * stride + w] for token t of the run, w < words(), which must hold 0. Closes and
+  // clears the run.
+  void finish(NgramRun& run, std::uint64_t* codes, std::size_t stride) const;
+
+ private:
+  // The words that one of the words of each n-gram goes to.
+  struct Part {
+    std::size_t first;
+    std::size_t count;
+  };
+
+  template <bool kOnePart>
+  void write(std::uint64_t hash, std::uint64_t* codes) const;
+  template <bool kOnePart>
+  void write_token(const char32_t* run, std::size_t size, std::size_t begin, std::size_t end,
+                   std::uint64_t* codes) const;
+
+  std::size_t words_;
+  std::size_t min_;
+  std::size_t max_;
+  std::vector<Part> parts_;
+};
+
+}  // namespace pqrnn
