@@ -14,6 +14,7 @@ TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
 DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
+<<<<<<< HEAD
 DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
     task: {
         "bottleneck_size": 240,
@@ -26,6 +27,15 @@ DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
         "crf": task != "classify",
     }
     for task in TASKS
+=======
+DEFAULT_SHAPE: Mapping[str, Any] = {
+    "bottleneck_size": 240,
+    "state_size": 128,
+    "kernel_size": 2,
+    "num_layers": 2,
+    "attention_heads": 4,
+    "skip": True,
+>>>>>>> loop
 }
 
 
@@ -121,19 +131,32 @@ class TrainSettings:
 
 
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
+<<<<<<< HEAD
     """The projection that is used unless another is given.
 
     Args:
         changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
             another ``feature_size``, in whole words of 32, shows character n-grams.
+=======
+    """The default projection with changes; character n-grams keep their share of the features.
+>>>>>>> loop
 
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
     """
+<<<<<<< HEAD
     size = changes.get("feature_size")
     half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
     return replace(DEFAULT_PROJECTION, **{**half, **changes})
+=======
+    changes = dict(changes)
+    size = changes.get("feature_size")
+    if isinstance(size, int):
+        share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
+        changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+    return replace(DEFAULT_PROJECTION, **changes)
+>>>>>>> loop
 
 
 def default_config(
@@ -170,5 +193,9 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
+<<<<<<< HEAD
         **{**DEFAULT_SHAPES[task], **shape},
+=======
+        **{**DEFAULT_SHAPE, "crf": task != "classify", "slot_context": task == "parse", **shape},
+>>>>>>> loop
     )
