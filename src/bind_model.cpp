@@ -10,6 +10,7 @@
 
 #include "errors.h"
 #include "model/encoder.h"
+#include "model/tagging.h"
 #include "parallel.h"
 #include "strings.h"
 #include "text/utf8.h"
@@ -19,6 +20,7 @@ namespace py = pybind11;
 namespace {
 
 using FloatArray = py::array_t<float, py::array::c_style>;
+using SpanArray = py::array_t<std::int64_t, py::array::c_style>;
 
 // A contiguous buffer, borrowed as long as the object lives.
 class Bytes {
@@ -99,6 +101,36 @@ void encode(const pqrnn::Model& self, const Texts& texts, FloatArray& out, int t
   if (!watcher.report()) throw py::error_already_set();
 }
 
+std::vector<py::ssize_t> shape(std::size_t rows, std::size_t columns) {
+  return {static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)};
+}
+
+// Writes (begin, end) pairs and returns the place behind them.
+std::int64_t* copy_spans(const std::vector<pqrnn::Span>& spans, std::int64_t* out) {
+  for (const pqrnn::Span& span : spans) {
+    *out++ = static_cast<std::int64_t>(span.begin);
+    *out++ = static_cast<std::int64_t>(span.end);
+  }
+  return out;
+}
+
+// Turns the spans of texts that came from str from bytes to characters; returns the number of all.
+std::size_t count_in_characters(const std::vector<std::string_view>& views,
+                                const std::vector<char>& characters,
+                                std::vector<pqrnn::ParsedTexts>& groups) {
+  std::size_t text = 0, tokens = 0;
+  for (pqrnn::ParsedTexts& group : groups) {
+    pqrnn::Span* spans = group.spans.data();
+    for (const std::size_t count : group.tokens) {
+      if (characters[text]) pqrnn::to_char_spans(views[text], spans, count);
+      spans += count;
+      ++text;
+    }
+    tokens += group.spans.size();
+  }
+  return tokens;
+}
+
 // (states [tokens, width], spans [tokens, 2]) of one text; spans count characters of a str, bytes
 // of a bytes.
 py::tuple encode_tokens(const pqrnn::Model& self, py::handle text) {
@@ -117,17 +149,110 @@ py::tuple encode_tokens(const pqrnn::Model& self, py::handle text) {
     if (status.ok() && characters) pqrnn::to_char_spans(view, spans.data(), spans.size());
   }
   raise_if_error(status);
-  const auto tokens = static_cast<py::ssize_t>(spans.size());
-  const auto width = static_cast<py::ssize_t>(self.config().pooled_size());
-  py::array_t<float> vectors({tokens, width});
+  FloatArray vectors(shape(spans.size(), self.config().pooled_size()));
   std::copy(states.begin(), states.end(), vectors.mutable_data());
-  py::array_t<std::int64_t> offsets({tokens, py::ssize_t{2}});
-  std::int64_t* at = offsets.mutable_data();
-  for (const pqrnn::Span& span : spans) {
-    *at++ = static_cast<std::int64_t>(span.begin);
-    *at++ = static_cast<std::int64_t>(span.end);
-  }
+  SpanArray offsets(shape(spans.size(), 2));
+  copy_spans(spans, offsets.mutable_data());
   return py::make_tuple(vectors, offsets);
+}
+
+// (intents [texts, intents], offsets [texts + 1], spans [tokens, 2], slot logits [tokens, slots]);
+// intents are logits, or with `normalize` probabilities; spans count as encode_tokens() does. Text
+// i has the tokens offsets[i] to offsets[i + 1].
+py::tuple parse(const pqrnn::Model& self, const py::tuple& items, int threads,
+                std::size_t batch_size, bool normalize) {
+  const Texts texts(items, "texts");
+  const std::vector<std::string_view>& views = texts.views();
+  std::vector<char> characters;
+  for (const py::handle item : items) characters.push_back(PyUnicode_Check(item.ptr()) != 0);
+  const std::size_t width = self.config().slots.size();
+  FloatArray intents(shape(views.size(), self.config().intents.size()));
+  float* const intent_data = intents.mutable_data();
+  std::vector<pqrnn::ParsedTexts> groups;
+  Watcher watcher;
+  watcher.progress = py::none();
+  pqrnn::EncodeOptions options;
+  options.threads = thread_count(threads);
+  options.batch_size = batch_size;
+  options.normalize = normalize;
+  options.poll = {Watcher::poll, &watcher};
+  std::size_t tokens = 0;
+  pqrnn::Status status;
+  {
+    const py::gil_scoped_release release;
+    status = self.parse(views.data(), views.size(), options, intent_data, groups);
+    if (status.ok()) tokens = count_in_characters(views, characters, groups);
+  }
+  raise_if_error(status);
+  py::array_t<std::int64_t> offsets(static_cast<py::ssize_t>(views.size() + 1));
+  SpanArray spans(shape(tokens, 2));
+  FloatArray slots(shape(tokens, width));
+  std::int64_t* offset = offsets.mutable_data();
+  std::int64_t* span = spans.mutable_data();
+  float* slot = slots.mutable_data();
+  *offset = 0;
+  for (const pqrnn::ParsedTexts& group : groups) {
+    for (const std::size_t count : group.tokens) {
+      offset[1] = offset[0] + static_cast<std::int64_t>(count);
+      ++offset;
+    }
+    span = copy_spans(group.spans, span);
+    slot = std::copy_n(group.slots.data(), group.slots.size(), slot);
+  }
+  return py::make_tuple(intents, offsets, spans, slots);
+}
+
+// [S, S] float32, or None without a CRF.
+py::object transitions(const pqrnn::Model& self) {
+  if (self.transitions().empty()) return py::none();
+  const std::size_t tags = self.config().slots.size();
+  FloatArray array(shape(tags, tags));
+  std::copy(self.transitions().begin(), self.transitions().end(), array.mutable_data());
+  return std::move(array);
+}
+
+void check_offsets(const SpanArray& offsets, py::ssize_t rows) {
+  if (offsets.ndim() != 1 || offsets.size() < 1) {
+    throw py::value_error("offsets must be [texts + 1], got " + std::to_string(offsets.ndim()) +
+                          " dimensions and " + std::to_string(offsets.size()) + " elements");
+  }
+  const std::int64_t* const at = offsets.data();
+  const py::ssize_t last = offsets.size() - 1;
+  for (py::ssize_t i = 0; i <= last; ++i) {
+    if (at[i] >= (i ? at[i - 1] : 0) && (i || at[0] == 0) && (i < last || at[i] == rows)) continue;
+    throw py::value_error("offsets must ascend from 0 to the number of rows " +
+                          std::to_string(rows) + ", got offsets[" + std::to_string(i) +
+                          "] = " + std::to_string(at[i]));
+  }
+}
+
+// int64 [tokens]: see csrc/model/tagging.h.
+py::array best_tags(const FloatArray& logits, const SpanArray& offsets,
+                    const FloatArray& transitions, const FloatArray& starts) {
+  if (starts.ndim() != 1 || starts.size() < 1 || starts.size() > 65536) {
+    throw py::value_error("starts must have one dimension of size 1 to 65536");
+  }
+  const py::ssize_t tags = starts.size();
+  if (transitions.ndim() != 2 || transitions.shape(0) != tags || transitions.shape(1) != tags) {
+    throw py::value_error("transitions must be [tags, tags] for the " + std::to_string(tags) +
+                          " tags of starts");
+  }
+  if (logits.ndim() != 2 || logits.shape(1) != tags) {
+    throw py::value_error("logits must be [tokens, tags] for the " + std::to_string(tags) +
+                          " tags of starts");
+  }
+  check_offsets(offsets, logits.shape(0));
+  py::array_t<std::int64_t> out(logits.shape(0));
+  const pqrnn::TagScores scores{static_cast<std::size_t>(tags), transitions.data(), starts.data()};
+  const float* const logit_data = logits.data();
+  const std::int64_t* const offset_data = offsets.data();
+  std::int64_t* const out_data = out.mutable_data();
+  const auto texts = static_cast<std::size_t>(offsets.size()) - 1;
+  {
+    const py::gil_scoped_release release;
+    pqrnn::best_tags(pqrnn::kernels(), scores, logit_data, offset_data, texts, out_data);
+  }
+  return std::move(out);
 }
 
 }  // namespace
@@ -143,11 +268,17 @@ void bind_model(py::module_& m) {
       .def("encode", &encode, py::arg("texts"), py::arg("out").noconvert(), py::arg("threads"),
            py::arg("batch_size"), py::arg("normalize"), py::arg("progress"))
       .def("encode_tokens", &encode_tokens, py::arg("text"))
+      .def("parse", &parse, py::arg("texts"), py::arg("threads"), py::arg("batch_size"),
+           py::arg("normalize"))
       .def_property_readonly("config_json", &pqrnn::Model::config_json)
       .def_property_readonly("info_json", &pqrnn::Model::info_json)
       .def_property_readonly("isa", &pqrnn::Model::isa)
       .def_property_readonly("output_size", &pqrnn::Model::output_size)
+      .def_property_readonly("transitions", &transitions)
       .def_property_readonly("weight_bytes", &pqrnn::Model::weight_bytes);
+
+  m.def("best_tags", &best_tags, py::arg("logits").noconvert(), py::arg("offsets").noconvert(),
+        py::arg("transitions").noconvert(), py::arg("starts").noconvert());
 
   m.def("default_threads", &pqrnn::default_threads);
 }

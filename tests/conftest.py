@@ -94,7 +94,7 @@ class _Poisoned(ModuleType):
 def _poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes every output our package allocates start as NaN: a kernel that skips one is seen."""
     for module, name in (
-        ("pqrnn_native.encoder", "np"),
+        ("pqrnn_native.base", "np"),
         ("pqrnn_native.projection", "np"),
         ("pqrnn_native.nn.ops.attention", "torch"),
         ("pqrnn_native.nn.ops.layout", "torch"),

@@ -45,6 +45,17 @@ def test_shapes_of_all_tensors() -> None:
     assert parsing.gates == 2
     assert parsing.tensor_shapes()["slots.weight"] == (3, 256)
     assert "head.weight" not in parsing.tensor_shapes()
+    assert "slots.context.weight" not in parsing.tensor_shapes()
+    context = dataclasses.replace(parsing, slot_context=True)
+    assert context.tensor_shapes()["slots.context.weight"] == (3, 256)
+    assert context.parameter_count() - parsing.parameter_count() == 3 * 256
+    crf = dataclasses.replace(parsing, crf=True)
+    assert crf.tensor_shapes()["slots.transitions"] == (3, 3)
+    assert crf.parameter_count() - parsing.parameter_count() == 3 * 3
+    tagger = dataclasses.replace(parsing, intents=())
+    assert parsing.tensor_shapes().keys() - tagger.tensor_shapes().keys() == {
+        "intent.weight", "intent.bias",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -67,7 +78,11 @@ def test_shapes_of_all_tensors() -> None:
         ({"task": "classification", "labels": ("a", "b", "a")}, "distinct, got 'a' twice"),
         ({"task": "classification", "labels": ("\ud800",)}, "lone surrogates"),
         ({"task": "parsing", "intents": ("a",)}, "slots must not be empty"),
+        ({"task": "parsing", "slots": ("O",), "labels": ("a",)}, "labels must be empty"),
+        ({"intents": ("a",)}, "intents must be empty for task 'embedding'"),
         ({"multi_label": True}, "multi_label=True needs task='classification'"),
+        ({"slot_context": True}, "slot_context=True needs task='parsing', got 'embedding'"),
+        ({"crf": True}, "crf=True needs task='parsing', got 'embedding'"),
     ],
 )
 def test_bad_values_are_named(fields: dict[str, Any], message: str) -> None:
@@ -194,6 +209,11 @@ BAD_JSON = [
     ('{"attention_heads": 7}', "divisor"),
     ('{"lower": 1}', "."),
     ('{"skip": 0}', "."),
+    ('{"slot_context": true}', "slot_context=True needs task"),
+    ('{"crf": true}', "crf=True needs task"),
+    ('{"task": "parsing"}', "slots must not be empty"),
+    ('{"task": "parsing", "slots": ["O"], "labels": ["a"]}', "labels must be empty"),
+    ('{"intents": ["a"]}', "intents must be empty"),
     ('{"projection": {"all_caps": 0.5, "feature_size": 3}}', "."),
     ('{"projection": {"alphabetic_only": true, "vocabulary": "a"}}', "."),
     ('{"projection": {"split": "space", "split_apostrophes": true}}', "split_apostrophes=True"),

@@ -16,8 +16,9 @@ pytest.importorskip("matplotlib", reason="the run folder's curves need matplotli
 
 import pqrnn_native as pq
 from pqrnn_native.train import distill as loop
+from pqrnn_native.train.batches import batches
 from pqrnn_native.train.data import SentencePairs
-from pqrnn_native.train.distill import DistillSettings, batches, distill, fit_pca
+from pqrnn_native.train.distill import DistillSettings, distill, fit_pca
 from pqrnn_native.train.teachers import CallableTeacher
 
 WORDS = "red green blue cat dog bird runs sleeps sings now here there".split()

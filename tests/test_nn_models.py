@@ -50,6 +50,16 @@ CONFIGS = {
     "classes-ifo": make("classification", pooling="ifo", bidirectional=False, num_layers=3),
     "parsing": make("parsing", attention_heads=3, kernel_size=2, zoneout=0.3),
     "parsing-skip-ifo": make("parsing", pooling="ifo", skip=True, num_layers=1, kernel_size=3),
+    "parsing-context": make("parsing", slot_context=True, attention_heads=2, num_layers=3),
+    "parsing-crf": make("parsing", crf=True),
+    "tagger": make("parsing", intents=(), bidirectional=False, kernel_size=1),
+    "tagger-context": make(
+        "parsing",
+        intents=(),
+        slot_context=True,
+        skip=True,
+        slots=("O", "O@-2|B-me", "B-me", "I-me"),
+    ),
 }
 
 
@@ -74,7 +84,9 @@ def trained(config: pq.PQRNNConfig, rng: np.random.Generator) -> Any:
     for _ in range(4):
         found = parts(model(*batch(rng)))
         loss = sum(
-            (part - target).square().mean() for part, target in zip(found, targets, strict=True)
+            (part - target).square().mean()
+            for part, target in zip(found, targets, strict=True)
+            if part.numel()
         )
         optimizer.zero_grad()
         loss.backward()
@@ -105,7 +117,7 @@ def test_eval_is_the_twin(name: str, rng: np.random.Generator) -> None:
                 vector = model(features[rows], torch.tensor([0, len(x)]), normalize=False)
             expected = reference.outputs(config, tensors, x)
             np.testing.assert_allclose(vector[0], expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(found[0][0] - found[0][3]).max() > 1e-3  # the input matters
+    assert np.abs(found[-1][0] - found[-1][3]).max() > 1e-3  # the input matters
 
 
 @pytest.mark.parametrize("name", ["plain", "one-layer-f", "deep-ifo", "skip-heads"])
@@ -175,7 +187,7 @@ def composed(
     return torch.cat(outputs, 1)
 
 
-@pytest.mark.parametrize("name", ["plain", "classes", "parsing-skip-ifo"])
+@pytest.mark.parametrize("name", ["plain", "classes", "parsing-skip-ifo", "tagger-context"])
 @pytest.mark.parametrize("training", [False, True])
 def test_ragged_is_padded(name: str, training: bool, rng: np.random.Generator) -> None:
     config = CONFIGS[name]
@@ -254,7 +266,10 @@ def test_zoneout_of_a_layer_holds_what_the_twin_holds(rng: np.random.Generator) 
     assert 0.2 < held.mean() < 0.4
 
 
-@pytest.mark.parametrize("name", ["plain", "deep-ifo", "parsing", "classes-ifo"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "deep-ifo", "parsing", "parsing-context", "parsing-crf", "tagger", "classes-ifo"],
+)
 def test_export_and_load(name: str, rng: np.random.Generator) -> None:
     config = CONFIGS[name]
     model = trained(config, rng)
@@ -281,10 +296,24 @@ def test_loading_the_wrong_tensors(rng: np.random.Generator) -> None:
     wrong = {**tensors, "attention.weight": np.zeros((2, 36), np.float32)}
     with pytest.raises(ValueError, match=r"attention.weight must be of shape \(1, 36\), got"):
         model.load_tensors(wrong)
+    model = nn.PQRNNForParsing(CONFIGS["parsing-context"])
+    tensors = model.export_tensors()
+    del tensors["slots.context.weight"]
+    with pytest.raises(ValueError, match=r"tensors must hold 'slots.context.weight'"):
+        model.load_tensors(tensors)
 
 
-@pytest.mark.parametrize("name", ["plain", "one-layer-f", "deep-ifo", "skip-heads", "classes"])
-def test_the_engine_is_the_graph(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+ENGINE = [
+    "plain", "one-layer-f", "deep-ifo", "skip-heads", "classes", "parsing", "parsing-skip-ifo",
+    "parsing-context", "parsing-crf", "tagger", "tagger-context",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENGINE)
+def test_the_engine_is_the_graph(
+    name: str, isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    del isa
     config = CONFIGS[name]
     model = trained(config, rng)
     path = tmp_path / "model.safetensors"
@@ -297,7 +326,12 @@ def test_the_engine_is_the_graph(name: str, tmp_path: Path, rng: np.random.Gener
     with torch.no_grad():
         graph = model(torch.from_numpy(features), torch.from_numpy(offsets))
     engine = pq.load(path)
-    if config.task == "classification":
+    if config.task == "parsing":
+        logits = engine.logits(texts)
+        np.testing.assert_allclose(logits.intents, graph[0].numpy(), rtol=0, atol=1e-5)
+        np.testing.assert_array_equal([len(rows) for rows in logits.slots], np.diff(offsets))
+        found, expected = np.concatenate(logits.slots), graph[1].numpy()
+    elif config.task == "classification":
         found, expected = engine.predict_proba(texts), graph.softmax(1).numpy()
     else:
         found, expected = engine.encode(texts), graph.numpy()
@@ -314,3 +348,28 @@ def test_wrong_task_and_shapes() -> None:
         model(torch.zeros(1, 3, F), lengths=torch.tensor([4]))
     with pytest.raises(ValueError, match="offsets must end at the number of rows 3, got 2"):
         model(torch.zeros(3, F), torch.tensor([0, 2]))
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_synchronised_norms_of_one_process_are_the_fused_ones(
+    name: str, rng: np.random.Generator
+) -> None:
+    config = CONFIGS[name]
+    torch.manual_seed(0)
+    fused = MODELS[config.task](config)
+    plain = MODELS[config.task](config)
+    plain.load_state_dict(fused.state_dict())
+    plain.encoder.synchronise()
+    features, offsets = batch(rng)
+    losses = []
+    for model in (fused, plain):
+        torch.manual_seed(1)  # zoneout
+        out = model(torch.as_tensor(features), torch.as_tensor(offsets))
+        parts = out if isinstance(out, tuple) else (out,)
+        losses.append(sum((part * part.detach().cos()).sum() for part in parts))
+        losses[-1].backward()
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-5)
+    for (key, a), b in zip(fused.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4, msg=key)
+    for (key, a), b in zip(fused.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6, msg=key)

@@ -1,5 +1,6 @@
 // The fast kernels, written once and compiled per instruction set. A file <isa>.cpp defines
 // PQRNN_ISA_NAMESPACE and PQRNN_ISA_NAME and includes this header, nothing else.
+#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -35,11 +36,13 @@ namespace {
 #include "kernels/body_expand.h"
 #include "kernels/body_recurrence.h"
 #include "kernels/body_dense.h"
+#include "kernels/body_viterbi.h"
 
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {PQRNN_ISA_NAME, expand_kernels, recurrence_kernels, dense_kernels};
+const Kernels table = {PQRNN_ISA_NAME, expand_kernels, recurrence_kernels, dense_kernels,
+                       viterbi_kernels};
 
 }  // namespace PQRNN_ISA_NAMESPACE
 }  // namespace pqrnn

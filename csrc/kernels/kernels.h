@@ -6,6 +6,7 @@
 #include "kernels/dense.h"
 #include "kernels/expand.h"
 #include "kernels/recurrence.h"
+#include "kernels/viterbi.h"
 
 namespace pqrnn {
 
@@ -14,6 +15,7 @@ struct Kernels {
   ExpandKernels expand;
   RecurrenceKernels recurrence;
   DenseKernels dense;
+  ViterbiKernels viterbi;
 };
 
 // The active table: the best one this CPU runs, or the one named by the environment variable

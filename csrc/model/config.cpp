@@ -191,9 +191,11 @@ Status check_range(const char* name, std::size_t value, std::size_t low, std::si
                  std::to_string(high) + "], got " + std::to_string(value));
 }
 
-Status check_names(const char* name, const std::vector<std::string>& names, bool used) {
-  if (used == names.empty()) {
-    return invalid(std::string(name) + (used ? " must not be empty" : " must be empty") +
+enum class Use { forbidden, optional, required };
+
+Status check_names(const char* name, const std::vector<std::string>& names, Use use) {
+  if (use == (names.empty() ? Use::required : Use::forbidden)) {
+    return invalid(std::string(name) + (names.empty() ? " must not be empty" : " must be empty") +
                    " for this task, got " + std::to_string(names.size()) + " names");
   }
   std::vector<std::string> sorted = names;
@@ -215,7 +217,12 @@ std::size_t ModelConfig::gates() const {
 }
 
 std::size_t ModelConfig::head_size() const {
-  return task == Task::embedding ? output_size : labels.size();
+  switch (task) {
+    case Task::embedding: return output_size;
+    case Task::classification: return labels.size();
+    case Task::parsing: break;
+  }
+  return intents.size();
 }
 
 Status ModelConfig::validate() const {
@@ -232,12 +239,16 @@ Status ModelConfig::validate() const {
     return invalid("attention_heads must be a divisor of the pooled width " +
                    std::to_string(pooled_size()) + ", got " + std::to_string(attention_heads));
   }
-  PQRNN_TRY(check_names("labels", labels, task == Task::classification));
-  PQRNN_TRY(check_names("intents", intents, task == Task::parsing));
-  PQRNN_TRY(check_names("slots", slots, task == Task::parsing));
+  const bool parsing = task == Task::parsing;
+  PQRNN_TRY(
+      check_names("labels", labels, task == Task::classification ? Use::required : Use::forbidden));
+  PQRNN_TRY(check_names("intents", intents, parsing ? Use::optional : Use::forbidden));
+  PQRNN_TRY(check_names("slots", slots, parsing ? Use::required : Use::forbidden));
   if (multi_label && task != Task::classification) {
     return invalid("multi_label=True needs task 'classification'");
   }
+  if (slot_context && !parsing) return invalid("slot_context=True needs task 'parsing'");
+  if (crf && !parsing) return invalid("crf=True needs task 'parsing'");
   return {};
 }
 
@@ -263,6 +274,8 @@ Status parse_config(std::string_view text, ModelConfig& config) {
     fields.on_strings("intents", config.intents);
     fields.on_strings("slots", config.slots);
     fields.on_bool("multi_label", config.multi_label);
+    fields.on_bool("slot_context", config.slot_context);
+    fields.on_bool("crf", config.crf);
     fields.finish_key();
   }
   PQRNN_TRY(fields.status());

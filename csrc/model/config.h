@@ -28,9 +28,11 @@ struct ModelConfig {
   bool skip = false;
   std::size_t output_size = 256;     // D, embedding only
   std::vector<std::string> labels;   // classification only
-  std::vector<std::string> intents;  // parsing only
+  std::vector<std::string> intents;  // parsing only; none in a pure tagger
   std::vector<std::string> slots;    // parsing only
   bool multi_label = false;
+  bool slot_context = false;  // parsing only
+  bool crf = false;           // parsing only
 
   std::size_t directions() const { return bidirectional ? 2 : 1; }
   // z and f; with "fo" also o; with "ifo" also i and o (in the order z, i, f, o).
@@ -39,7 +41,7 @@ struct ModelConfig {
   std::size_t pooled_size() const {
     return directions() * state_size + (skip ? bottleneck_size : 0);
   }
-  // Rows of head.weight: D or the number of labels.
+  // Rows of the head over the pooled vector: D, or the number of labels or intents.
   std::size_t head_size() const;
 
   // Ranges and combinations; the message names the field and its value.

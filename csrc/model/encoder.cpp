@@ -111,10 +111,6 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
   }
   ModelConfig config;
   PQRNN_TRY(parse_config(*config_json, config));
-  if (config.task == Task::parsing) {
-    return Status::error(Code::invalid_argument,
-                         "models for task 'parsing' cannot be run yet by this version");
-  }
   std::unique_ptr<Model> loaded(new Model(std::move(config), pqrnn::kernels()));
   loaded->config_json_ = *config_json;
   loaded->info_json_ = info_json ? *info_json : "{}";
@@ -125,7 +121,8 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
 }
 
 void Model::finish(const Workspace& work, bool normalize, float* out) const {
-  const std::size_t size = output_size();
+  const std::size_t size = config_.head_size();
+  if (size == 0) return;  // a parser without intents
   for (std::size_t i = 0; i < work.texts.size(); ++i, out += size) {
     const float* row = work.outputs.data() + i * weights_.head.columns;
     if (config_.task == Task::embedding && work.texts[i].positions == 0) {
@@ -157,12 +154,54 @@ Status Model::encode_group(const std::string_view* texts, std::size_t count, boo
 
 Status Model::encode(const std::string_view* texts, std::size_t count, const EncodeOptions& options,
                      float* out) const {
+  if (config_.task == Task::parsing) {
+    return Status::error(Code::invalid_argument,
+                         "a model for task 'parsing' has no vector of a text");
+  }
   const std::vector<std::size_t> groups = make_groups(texts, count, options);
   const auto body = [&](std::size_t index, int, Stop& stop) -> Status {
     Lease lease(*this);
     const std::size_t first = groups[index], size = groups[index + 1] - first;
     PQRNN_TRY(encode_group(texts + first, size, options.normalize, lease.work(), stop,
                            out + first * output_size()));
+    if (options.done) options.done->fetch_add(size, std::memory_order_relaxed);
+    return {};
+  };
+  return parallel_for(groups.size() - 1, options.threads, body, options.poll);
+}
+
+Status Model::parse_group(const std::string_view* texts, std::size_t count, bool normalize,
+                          Workspace& work, Stop& stop, float* intents, ParsedTexts& parsed) const {
+  const Network net = network();
+  clear_group(work);
+  parsed.tokens.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    PQRNN_TRY(append_text(net, texts[i], work));
+    const std::vector<Span>& spans = work.projected.spans;
+    parsed.tokens.push_back(spans.size());
+    parsed.spans.insert(parsed.spans.end(), spans.begin(), spans.end());
+  }
+  if (!run_layers(net, work, stop)) return {};
+  run_head(net, work);
+  finish(work, normalize, intents);
+  parsed.slots.resize(parsed.spans.size() * config_.slots.size());
+  run_slots(net, work, stop, parsed.slots.data());
+  return {};
+}
+
+Status Model::parse(const std::string_view* texts, std::size_t count, const EncodeOptions& options,
+                    float* intents, std::vector<ParsedTexts>& parsed) const {
+  if (config_.task != Task::parsing) {
+    return Status::error(Code::invalid_argument, "only a model for task 'parsing' has slots");
+  }
+  const std::vector<std::size_t> groups = make_groups(texts, count, options);
+  parsed.clear();
+  parsed.resize(groups.size() - 1);
+  const auto body = [&](std::size_t index, int, Stop& stop) -> Status {
+    Lease lease(*this);
+    const std::size_t first = groups[index], size = groups[index + 1] - first;
+    PQRNN_TRY(parse_group(texts + first, size, options.normalize, lease.work(), stop,
+                          intents + first * config_.intents.size(), parsed[index]));
     if (options.done) options.done->fetch_add(size, std::memory_order_relaxed);
     return {};
   };

@@ -29,6 +29,13 @@ struct EncodeOptions {
   std::atomic<std::size_t>* done = nullptr;  // counts finished texts
 };
 
+// What a parser says about the tokens of consecutive texts.
+struct ParsedTexts {
+  std::vector<std::size_t> tokens;  // [texts] how many each text has
+  std::vector<Span> spans;          // [all tokens] bytes of the text
+  FloatBuffer slots;                // [all tokens, config().slots.size()] logits
+};
+
 // Immutable after load() but for caches that change no result; safe to share between threads. Uses
 // the kernels that were active when it was loaded.
 class Model {
@@ -40,11 +47,17 @@ class Model {
   const std::string& config_json() const { return config_json_; }
   const std::string& info_json() const { return info_json_; }
   const char* isa() const { return kernels_.name; }
-  std::size_t output_size() const { return config_.head_size(); }
+  // Columns of an output: of a text, or for parsing of a token.
+  std::size_t output_size() const {
+    return config_.task == Task::parsing ? config_.slots.size() : config_.head_size();
+  }
   std::size_t weight_bytes() const { return weights_.bytes(); }
+  // [S, S] what following scores from one slot tag to another; empty without a CRF.
+  const std::vector<float>& transitions() const { return weights_.transitions; }
 
-  // out [count, output_size()]. A text without positions gives a zero vector (embedding) or the
-  // head's bias (classification). On an error or a stop the content of `out` is undefined.
+  // Not for parsing. out [count, output_size()]. A text without positions gives a zero vector
+  // (embedding) or the head's bias (classification). On an error or a stop the content of `out` is
+  // undefined.
   Status encode(const std::string_view* texts, std::size_t count, const EncodeOptions& options,
                 float* out) const;
 
@@ -53,6 +66,13 @@ class Model {
   Status encode_tokens(std::string_view text, Poll poll, std::vector<float>& states,
                        std::vector<Span>& spans) const;
 
+  // For parsing alone. intents [count, config().intents.size()] are logits, or with
+  // options.normalize probabilities; `groups` are those of consecutive texts, together all texts. A
+  // text without positions gives the bias of the intents. On an error or a stop the content of both
+  // is undefined.
+  Status parse(const std::string_view* texts, std::size_t count, const EncodeOptions& options,
+               float* intents, std::vector<ParsedTexts>& groups) const;
+
  private:
   class Lease;
 
@@ -60,6 +80,8 @@ class Model {
   Network network() const { return {config_, projector_, weights_, kernels_, cache_}; }
   Status encode_group(const std::string_view* texts, std::size_t count, bool normalize,
                       Workspace& work, Stop& stop, float* out) const;
+  Status parse_group(const std::string_view* texts, std::size_t count, bool normalize,
+                     Workspace& work, Stop& stop, float* intents, ParsedTexts& parsed) const;
   void finish(const Workspace& work, bool normalize, float* out) const;
 
   const ModelConfig config_;

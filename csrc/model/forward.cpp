@@ -84,17 +84,47 @@ void pool_text(const Network& network, const Workspace::Text& text, Workspace& w
   }
 }
 
+void run_linear(const Network& network, const Weights::Head& head, const float* input,
+                std::size_t count, FloatBuffer& output) {
+  output.resize(count * head.columns);
+  if (head.columns == 0) return;
+  LinearArgs args = {};
+  args.input = input;
+  args.depth = network.weights.widths.pooled;
+  args.weights = head.weights.data();
+  args.bias = head.bias.data();
+  args.columns = head.columns;
+  args.count = count;
+  args.output = output.data();
+  args.output_stride = head.columns;
+  network.kernels.dense.linear(args);
+}
+
+// Where the tokens of all texts stand, tags left out.
+void list_tokens(const Network& network, Workspace& work) {
+  const std::size_t before = network.config.projection.bos ? 1 : 0;
+  work.text_of.clear();
+  work.token_row.clear();
+  for (std::size_t i = 0; i < work.texts.size(); ++i) {
+    for (std::size_t t = 0; t < work.texts[i].tokens; ++t) {
+      work.text_of.push_back(i);
+      work.token_row.push_back(work.texts[i].first_row + before + t);
+    }
+  }
+}
+
 }  // namespace
 
 std::size_t Workspace::bytes() const {
-  const std::size_t floats = bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() +
-                             carry.capacity() + attention.capacity() + pooled.capacity() +
-                             outputs.capacity() + token_bottleneck.capacity() +
-                             token_rows.capacity();
+  const std::size_t floats =
+      bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() + carry.capacity() +
+      attention.capacity() + pooled.capacity() + outputs.capacity() + token_bottleneck.capacity() +
+      token_rows.capacity() + context.capacity() + token_states.capacity() + token_slots.capacity();
   const std::size_t per_position = sizeof(rows[0]) + sizeof(products[0]) + sizeof(miss_of[0]);
   return floats * sizeof(float) + rows.capacity() * per_position +
          projected.seeds.capacity() * sizeof(projected.seeds[0]) +
          projected.spans.capacity() * sizeof(projected.spans[0]) +
+         (text_of.capacity() + token_row.capacity()) * sizeof(std::size_t) +
          projected.extras.capacity() * sizeof(float);
 }
 
@@ -115,7 +145,7 @@ Status append_text(const Network& network, std::string_view text, Workspace& wor
     return Status::error(Code::invalid_argument,
                          "text of " + std::to_string(text.size()) + " bytes is too long");
   }
-  work.texts.push_back({work.height, positions});
+  work.texts.push_back({work.height, positions, work.projected.spans.size()});
   for (std::size_t t = 0; t < positions; ++t) {
     work.rows.push_back(static_cast<std::uint32_t>(work.height + t));
   }
@@ -161,17 +191,36 @@ void run_head(const Network& network, Workspace& work) {
     if (text.positions) pool_text(network, text, work, work.pooled.data() + i * width);
   }
 
-  work.outputs.resize(work.texts.size() * weights.head.columns);
-  LinearArgs args = {};
-  args.input = work.pooled.data();
-  args.depth = width;
-  args.weights = weights.head.weights.data();
-  args.bias = weights.head.bias.data();
-  args.columns = weights.head.columns;
-  args.count = work.texts.size();
-  args.output = work.outputs.data();
-  args.output_stride = weights.head.columns;
-  network.kernels.dense.linear(args);
+  run_linear(network, weights.head, work.pooled.data(), work.texts.size(), work.outputs);
+}
+
+bool run_slots(const Network& network, Workspace& work, Stop& stop, float* out) {
+  const Weights& weights = network.weights;
+  const Widths& widths = weights.widths;
+  const std::size_t skip = network.config.skip ? widths.bottleneck : 0;
+  const std::size_t size = network.config.slots.size();
+  run_linear(network, weights.context, work.pooled.data(), work.texts.size(), work.context);
+  list_tokens(network, work);
+  for (std::size_t begin = 0; begin < work.token_row.size(); begin += kPartRows) {
+    if (stop.requested()) return false;
+    const std::size_t count = std::min(kPartRows, work.token_row.size() - begin);
+    work.token_states.resize(count * widths.pooled);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t row = work.token_row[begin + i];
+      float* states = work.token_states.data() + i * widths.pooled;
+      if (skip) std::copy_n(work.bottleneck.data() + row * widths.bottleneck, skip, states);
+      std::copy_n(work.top + row * widths.layer, widths.layer, states + skip);
+    }
+    run_linear(network, weights.slots, work.token_states.data(), count, work.token_slots);
+    for (std::size_t i = 0; i < count; ++i, out += size) {
+      std::copy_n(work.token_slots.data() + i * weights.slots.columns, size, out);
+      if (!network.config.slot_context) continue;
+      const float* context =
+          work.context.data() + work.text_of[begin + i] * weights.context.columns;
+      network.kernels.dense.add_scaled(1.0f, context, out, size);
+    }
+  }
+  return true;
 }
 
 void copy_states(const Network& network, const Workspace& work, std::size_t index, float* out) {

@@ -23,6 +23,7 @@ struct Workspace {
   struct Text {
     std::size_t first_row;
     std::size_t positions;  // tags and tokens
+    std::size_t tokens;
   };
 
   Projected projected;  // of all texts
@@ -50,6 +51,13 @@ struct Workspace {
   FloatBuffer pooled;          // [texts, widths.pooled]
   FloatBuffer outputs;         // [texts, head.columns]
 
+  // Of slots alone, see run_slots().
+  std::vector<std::size_t> text_of;    // [tokens]
+  std::vector<std::size_t> token_row;  // [tokens]
+  FloatBuffer context;                 // [texts, context.columns]
+  FloatBuffer token_states;            // [tokens of a part, widths.pooled]
+  FloatBuffer token_slots;             // [tokens of a part, slots.columns]
+
   std::size_t bytes() const;
 };
 
@@ -68,6 +76,9 @@ Status append_text(const Network& network, std::string_view text, Workspace& wor
 bool run_layers(const Network& network, Workspace& work, Stop& stop);
 // From work.top to work.outputs: sentence vectors or logits, before normalisation.
 void run_head(const Network& network, Workspace& work);
+// From work.top and, after run_head(), work.pooled to logits [tokens of all texts, slots]. False
+// when stopped; then there is no result.
+bool run_slots(const Network& network, Workspace& work, Stop& stop, float* out);
 // Token-level states of text `index`, [its positions, P] in the column order of the model's
 // definition.
 void copy_states(const Network& network, const Workspace& work, std::size_t index, float* out);

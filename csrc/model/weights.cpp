@@ -281,12 +281,13 @@ Status load_attention(TensorReader& reader, const ModelConfig& config, Weights& 
   return {};
 }
 
-Status load_head(TensorReader& reader, const std::string& name, std::size_t rows,
+// Without `biased` there is no such tensor, and the bias is zero.
+Status load_head(TensorReader& reader, const std::string& name, std::size_t rows, bool biased,
                  const ModelConfig& config, std::size_t lanes, const Weights& weights,
                  Weights::Head& head) {
-  std::vector<float> weight, bias;
+  std::vector<float> weight, bias(rows);
   PQRNN_TRY(reader.weight(name + ".weight", {rows, config.pooled_size()}, weight));
-  PQRNN_TRY(reader.bias(name + ".bias", rows, bias));
+  if (biased) PQRNN_TRY(reader.bias(name + ".bias", rows, bias));
   const std::size_t depth = weights.widths.pooled;
   head.columns = round_up(rows, 2 * kPadding);
   head.weights = zeros(head.columns * depth);
@@ -301,6 +302,24 @@ Status load_head(TensorReader& reader, const std::string& name, std::size_t rows
     }
   }
   return {};
+}
+
+Status load_heads(TensorReader& reader, const ModelConfig& config, std::size_t lanes,
+                  Weights& weights) {
+  const bool parsing = config.task == Task::parsing;
+  if (const std::size_t rows = config.head_size()) {
+    PQRNN_TRY(load_head(reader, parsing ? "intent" : "head", rows, true, config, lanes, weights,
+                        weights.head));
+  }
+  if (!parsing) return {};
+  const std::size_t rows = config.slots.size();
+  PQRNN_TRY(load_head(reader, "slots", rows, true, config, lanes, weights, weights.slots));
+  if (config.slot_context) {
+    PQRNN_TRY(
+        load_head(reader, "slots.context", rows, false, config, lanes, weights, weights.context));
+  }
+  if (!config.crf) return {};
+  return reader.weight("slots.transitions", {rows, rows}, weights.transitions);
 }
 
 }  // namespace
@@ -321,7 +340,10 @@ Weights::Weights(const ModelConfig& config) : widths(config), first(config, widt
 std::size_t Weights::bytes() const {
   std::size_t floats = bottleneck.size() + bottleneck_bias.size() + extras.size() +
                        first.weights.size() + first.bias.size() + attention.size() +
-                       attention_bias.size() + head.weights.size() + head.bias.size();
+                       attention_bias.size() + transitions.size();
+  for (const Head* each : {&head, &slots, &context}) {
+    floats += each->weights.size() + each->bias.size();
+  }
   for (const Layer& layer : layers) {
     floats += layer.forward.weights.size() + layer.forward.bias.size() +
               layer.backward.weights.size() + layer.backward.bias.size();
@@ -342,7 +364,7 @@ Status load_weights(const SafetensorsFile& file, const ModelConfig& config,
   std::copy(bias.begin(), bias.end(), weights.bottleneck_bias.data());
   PQRNN_TRY(load_layers(reader, config, lanes, weights));
   PQRNN_TRY(load_attention(reader, config, weights));
-  PQRNN_TRY(load_head(reader, "head", config.head_size(), config, lanes, weights, weights.head));
+  PQRNN_TRY(load_heads(reader, config, lanes, weights));
   return reader.finish();
 }
 

@@ -65,11 +65,15 @@ struct Weights {
   std::vector<PooledPart> pooled_parts;
 
   struct Head {
-    std::size_t columns;  // padded to 2 kPadding
-    FloatBuffer weights;  // LinearArgs::weights
-    FloatBuffer bias;     // [columns]
+    std::size_t columns = 0;  // padded to 2 kPadding
+    FloatBuffer weights;      // LinearArgs::weights
+    FloatBuffer bias;         // [columns]
   };
-  Head head;
+  Head head;     // of the pooled vector; parsing: the intents, without columns when there are none
+  Head slots;    // of each token, parsing only
+  Head context;  // of the pooled vector, added to the slots of each token; slot_context only
+
+  std::vector<float> transitions;  // [S, S] between slot tags, from and to; crf only
 
   explicit Weights(const ModelConfig& config);
   std::size_t bytes() const;

@@ -6,16 +6,22 @@ import os
 from typing import Any
 
 from ._core import __version__, available_isas
+from .classifier import Classifier
 from .config import PQRNNConfig, ProjectionConfig
-from .encoder import Classifier, Encoder, encode, load
+from .encoder import Encoder
+from .loading import encode, load
+from .parser import Parse, Parser, Slot
 from .projection import Projection
 
 __all__ = [
     "Classifier",
     "Encoder",
     "PQRNNConfig",
+    "Parse",
+    "Parser",
     "Projection",
     "ProjectionConfig",
+    "Slot",
     "__version__",
     "available_isas",
     "encode",

@@ -238,6 +238,14 @@ class Model(metaclass=_Bound):
     def encode_tokens(
         self, text: object
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...
+    def parse(
+        self, texts: tuple[object, ...], threads: int, batch_size: int, normalize: bool
+    ) -> tuple[
+        npt.NDArray[np.float32],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.float32],
+    ]: ...
     @property
     def config_json(self) -> str: ...
     @property
@@ -247,6 +255,14 @@ class Model(metaclass=_Bound):
     @property
     def output_size(self) -> int: ...
     @property
+    def transitions(self) -> npt.NDArray[np.float32] | None: ...
+    @property
     def weight_bytes(self) -> int: ...
 
+def best_tags(
+    logits: npt.NDArray[np.float32],
+    offsets: npt.NDArray[np.int64],
+    transitions: npt.NDArray[np.float32],
+    starts: npt.NDArray[np.float32],
+) -> npt.NDArray[np.int64]: ...
 def default_threads() -> int: ...

@@ -68,7 +68,9 @@ def _check_range(config: object, name: str, low: float, high: float) -> None:
         raise ValueError(f"{name} must be in [{low}, {high}], got {value!r}")
 
 
-def _check_names(config: PQRNNConfig, name: str, used: bool) -> None:
+def _check_names(
+    config: PQRNNConfig, name: str, use: Literal["forbidden", "optional", "required"]
+) -> None:
     names = getattr(config, name)
     for entry in names:
         if not isinstance(entry, str):
@@ -79,9 +81,9 @@ def _check_names(config: PQRNNConfig, name: str, used: bool) -> None:
     if len(set(names)) != len(names):
         twice = next(entry for entry in names if names.count(entry) > 1)
         raise ValueError(f"{name} must be distinct, got {twice!r} twice")
-    if used and not names:
+    if use == "required" and not names:
         raise ValueError(f"{name} must not be empty for task {config.task!r}, got ()")
-    if names and not used:
+    if use == "forbidden" and names:
         raise ValueError(f"{name} must be empty for task {config.task!r}, got {names!r}")
 
 
@@ -225,9 +227,12 @@ class PQRNNConfig:
         skip: Concatenate the bottleneck's output to the last layer's before pooling.
         output_size: Length of a sentence vector (task ``"embedding"`` only), 1 to 65536.
         labels: Class names (task ``"classification"`` only).
-        intents: Intent names (task ``"parsing"`` only).
+        intents: Intent names (task ``"parsing"`` only); none for a pure tagger.
         slots: Slot tag names (task ``"parsing"`` only).
         multi_label: Classes do not exclude each other: sigmoid instead of softmax.
+        slot_context: The slot logits of each token get a learned term of the pooled sentence
+            vector (task ``"parsing"`` only).
+        crf: Learned scores of what tag follows what (task ``"parsing"`` only): a linear-chain CRF.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -250,6 +255,8 @@ class PQRNNConfig:
     intents: tuple[str, ...] = ()
     slots: tuple[str, ...] = ()
     multi_label: bool = False
+    slot_context: bool = False
+    crf: bool = False
 
     def __post_init__(self) -> None:
         for name in ("labels", "intents", "slots"):
@@ -272,11 +279,16 @@ class PQRNNConfig:
                 f"attention_heads must be a divisor of the pooled width {self.pooled_size}, "
                 f"got {self.attention_heads!r}"
             )
-        _check_names(self, "labels", self.task == "classification")
-        _check_names(self, "intents", self.task == "parsing")
-        _check_names(self, "slots", self.task == "parsing")
+        parsing = self.task == "parsing"
+        _check_names(self, "labels", "required" if self.task == "classification" else "forbidden")
+        _check_names(self, "intents", "optional" if parsing else "forbidden")
+        _check_names(self, "slots", "required" if parsing else "forbidden")
         if self.multi_label and self.task != "classification":
             raise ValueError(f"multi_label=True needs task='classification', got {self.task!r}")
+        if self.slot_context and not parsing:
+            raise ValueError(f"slot_context=True needs task='parsing', got {self.task!r}")
+        if self.crf and not parsing:
+            raise ValueError(f"crf=True needs task='parsing', got {self.task!r}")
 
     @property
     def directions(self) -> int:
@@ -323,8 +335,13 @@ class PQRNNConfig:
             width = self.layer_size
         dense("attention", self.attention_heads, self.pooled_size)
         if self.task == "parsing":
-            dense("intent", len(self.intents), self.pooled_size)
+            if self.intents:
+                dense("intent", len(self.intents), self.pooled_size)
             dense("slots", len(self.slots), self.pooled_size)
+            if self.slot_context:
+                shapes["slots.context.weight"] = (len(self.slots), self.pooled_size)
+            if self.crf:
+                shapes["slots.transitions"] = (len(self.slots), len(self.slots))
         else:
             rows = self.output_size if self.task == "embedding" else len(self.labels)
             dense("head", rows, self.pooled_size)

@@ -90,15 +90,17 @@ void test_json_structure() {
   CHECK(!skips(std::string(1000000, '[')));
 }
 
-// A file with random weights for a configuration of the given sizes.
+using Shapes = std::vector<std::pair<std::string, std::vector<std::size_t>>>;
+
+// A file with random weights for a configuration of the given sizes; `more` is further JSON of it,
+// with quotes escaped.
 std::string model_file(std::size_t features, std::size_t bottleneck, std::size_t state,
-                       std::size_t layers, std::size_t outputs) {
+                       std::size_t layers, const std::string& more, const Shapes& heads) {
   std::string header = R"({"__metadata__":{"format":"pqrnn","format_version":"1","config":"{)";
   const auto number = [](std::size_t value) { return std::to_string(value); };
   header += R"(\"projection\":{\"feature_size\":)" + number(features) +
             R"(},\"bottleneck_size\":)" + number(bottleneck) + R"(,\"state_size\":)" +
-            number(state) + R"(,\"num_layers\":)" + number(layers) + R"(,\"output_size\":)" +
-            number(outputs) + R"(}"})";
+            number(state) + R"(,\"num_layers\":)" + number(layers) + "," + more + R"(}"})";
   std::string body;
   const auto add = [&](const std::string& name, const std::vector<std::size_t>& shape) {
     std::size_t size = 1;
@@ -126,12 +128,34 @@ std::string model_file(std::size_t features, std::size_t bottleneck, std::size_t
   }
   add("attention.weight", {1, 2 * state});
   add("attention.bias", {1});
-  add("head.weight", {outputs, 2 * state});
-  add("head.bias", {outputs});
+  for (const auto& [name, shape] : heads) add(name, shape);
   header += "}";
   std::string file(8, '\0');
   for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<char>(header.size() >> (8 * i));
   return file + header + body;
+}
+
+std::string encoder_file(std::size_t features, std::size_t bottleneck, std::size_t state,
+                         std::size_t layers, std::size_t outputs) {
+  return model_file(features, bottleneck, state, layers,
+                    R"(\"output_size\":)" + std::to_string(outputs),
+                    {{"head.weight", {outputs, 2 * state}}, {"head.bias", {outputs}}});
+}
+
+// Two intents unless it is a tagger, three tags.
+std::string parser_file(std::size_t features, std::size_t bottleneck, std::size_t state,
+                        std::size_t layers, bool tagger) {
+  std::string more = R"(\"task\":\"parsing\",\"slots\":[\"O\",\"B-x\",\"I-x\"])";
+  more += R"(,\"slot_context\":true)";
+  Shapes heads = {{"slots.weight", {3, 2 * state}},
+                  {"slots.bias", {3}},
+                  {"slots.context.weight", {3, 2 * state}}};
+  if (!tagger) {
+    more += R"(,\"intents\":[\"a\",\"b\"])";
+    heads.push_back({"intent.weight", {2, 2 * state}});
+    heads.push_back({"intent.bias", {2}});
+  }
+  return model_file(features, bottleneck, state, layers, more, heads);
 }
 
 const std::string_view kTexts[] = {"turn on the lights",
@@ -149,7 +173,7 @@ std::vector<float> encode(const Model& model, const EncodeOptions& options) {
 }
 
 void test_encoder() {
-  const std::string file = model_file(70, 20, 10, 2, 9);
+  const std::string file = encoder_file(70, 20, 10, 2, 9);
   std::vector<float> expected;
   for (const Kernels* const* entry = available_kernels(); *entry; ++entry) {
     CHECK(select_kernels((*entry)->name));
@@ -183,8 +207,66 @@ void test_encoder() {
   select_kernels(available_kernels()[0]->name);
 }
 
-void test_damage() {
-  const std::string file = model_file(33, 3, 2, 1, 4);
+struct Parses {
+  std::vector<float> intents;
+  std::vector<std::size_t> tokens;
+  std::vector<Span> spans;
+  std::vector<float> slots;
+};
+
+Parses parse(const Model& model, const EncodeOptions& options) {
+  Parses out;
+  out.intents.assign(kCount * model.config().intents.size(), 77.0f);
+  std::vector<ParsedTexts> groups;
+  CHECK(model.parse(kTexts, kCount, options, out.intents.data(), groups).ok());
+  for (const ParsedTexts& group : groups) {
+    out.tokens.insert(out.tokens.end(), group.tokens.begin(), group.tokens.end());
+    out.spans.insert(out.spans.end(), group.spans.begin(), group.spans.end());
+    const float* slots = group.slots.data();
+    out.slots.insert(out.slots.end(), slots, slots + group.slots.size());
+  }
+  CHECK_EQ(out.tokens.size(), kCount);
+  CHECK_EQ(out.slots.size(), out.spans.size() * model.config().slots.size());
+  return out;
+}
+
+void test_parser() {
+  for (const bool tagger : {false, true}) {
+    const std::string file = parser_file(70, 20, 10, 2, tagger);
+    Parses expected;
+    for (const Kernels* const* entry = available_kernels(); *entry; ++entry) {
+      CHECK(select_kernels((*entry)->name));
+      std::unique_ptr<Model> model;
+      const Status status = Model::load(file.data(), file.size(), model);
+      CHECK_EQ(status.message, "");
+      if (!model) return;
+      EncodeOptions options;
+      const Parses cold = parse(*model, options);
+      CHECK(cold.tokens == std::vector<std::size_t>({4, 0, 8, 2, 3, 1}));
+      CHECK(cold.spans[3].begin == 12 && cold.spans[3].end == 18);
+      for (int repeat = 0; repeat < 3; ++repeat) {
+        options.threads = 1 + repeat;
+        options.batch_size = static_cast<std::size_t>(repeat);
+        const Parses again = parse(*model, options);
+        CHECK(again.slots == cold.slots && again.intents == cold.intents);
+      }
+      for (std::size_t i = 0; i < cold.intents.size(); i += 2) {
+        CHECK(std::fabs(cold.intents[i] + cold.intents[i + 1] - 1.0f) < 1e-6f);
+      }
+      if (expected.slots.empty()) expected = cold;
+      for (std::size_t i = 0; i < cold.slots.size(); ++i) {
+        CHECK(std::fabs(cold.slots[i] - expected.slots[i]) < 1e-5f);
+      }
+      std::vector<ParsedTexts> none;
+      CHECK(model->parse(nullptr, 0, {}, nullptr, none).ok() && none.empty());
+      float unused[3];
+      CHECK(!model->encode(kTexts, 1, {}, unused).ok());
+    }
+  }
+  select_kernels(available_kernels()[0]->name);
+}
+
+void test_damage(const std::string& file) {
   std::size_t loaded = 0;
   for (int trial = 0; trial < 3000; ++trial) {
     std::string bad = file;
@@ -203,8 +285,11 @@ void test_damage() {
     CHECK(status.ok() == status.message.empty());
     if (!model) continue;
     ++loaded;
-    std::vector<float> out(kCount * model->output_size());
-    CHECK(model->encode(kTexts, kCount, {}, out.data()).ok());
+    if (model->config().task == Task::parsing) {
+      parse(*model, {});
+    } else {
+      encode(*model, {});
+    }
   }
   CHECK(loaded > 20);
 }
@@ -261,6 +346,8 @@ int main() {
   test_json_structure();
   test_token_cache();
   test_encoder();
-  test_damage();
+  test_parser();
+  test_damage(encoder_file(33, 3, 2, 1, 4));
+  test_damage(parser_file(33, 3, 2, 1, false));
   return check::report();
 }

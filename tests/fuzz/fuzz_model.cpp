@@ -20,8 +20,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (status.ok() != (model != nullptr)) __builtin_trap();
   if (!model) return 0;
   const std::string_view texts[] = {"a few words", "", "a \xFF\xC3"};
-  std::vector<float> out(3 * model->output_size());
-  if (!model->encode(texts, 3, {}, out.data()).ok()) __builtin_trap();
+  if (model->config().task == pqrnn::Task::parsing) {
+    std::vector<float> intents(3 * model->config().intents.size());
+    std::vector<pqrnn::ParsedTexts> groups;
+    if (!model->parse(texts, 3, {}, intents.data(), groups).ok()) __builtin_trap();
+  } else {
+    std::vector<float> out(3 * model->output_size());
+    if (!model->encode(texts, 3, {}, out.data()).ok()) __builtin_trap();
+  }
   return 0;
 }
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig
-from . import functional, ops
+from . import functional, ops, portable
 from .qrnn import gate_count, gate_product, glorot_
+from .synchronised import batch_moments, sum_taps
 
 __all__ = ["NormalizedQRNNLayer", "PQRNNEncoder", "to_ragged"]
 
@@ -90,6 +91,7 @@ class NormalizedQRNNLayer(nn.Module):
         self.pooling = pooling
         self.direction = "both" if bidirectional else "forward"
         self.zoneout = zoneout
+        self.synchronised = False
         directions, rows = 1 + bidirectional, gate_count(pooling) * hidden_size
         self.weight = nn.Parameter(torch.empty(directions, kernel_size, rows, input_size))
         self.scale = nn.Parameter(torch.ones(directions * rows))
@@ -104,11 +106,30 @@ class NormalizedQRNNLayer(nn.Module):
         real = torch.float64 if gates.dtype == torch.float64 else torch.float32
         scale, shift = self.scale.to(real), self.shift.to(real)
         shape = (self.hidden_size, self.kernel_size, self.pooling, self.direction)
+        on_cpu = gates.device.type == "cpu"
         if not self.training:
             factor = scale * torch.rsqrt(self.running_var.to(real) + _EPS)
             coefficients = torch.stack((self.running_mean.to(real), factor, shift))
-            return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
+            if on_cpu:
+                return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
+            directions = self.weight.shape[0]
+            return portable.pool(gates, coefficients, offsets, *shape[:3], directions)
         seed = functional.draw_seed(self.zoneout)
+        if self.synchronised or not on_cpu:
+            directions = self.weight.shape[0]
+            summed = sum_taps(gates.to(real), offsets, self.kernel_size, directions)
+            mean, variance, count = batch_moments(summed, self.synchronised)
+            self._update(torch.stack((mean, variance)), count)
+            coefficients = torch.stack((mean, scale * torch.rsqrt(variance + _EPS), shift))
+            if not on_cpu:
+                return portable.gate_pool(
+                    summed, coefficients, offsets, self.hidden_size, self.pooling, directions,
+                    self.zoneout,
+                )  # fmt: skip
+            shape = (self.hidden_size, 1, self.pooling, self.direction)
+            return ops.gate_pool(
+                summed, coefficients, None, offsets, None, seed, *shape, self.zoneout
+            )[0]
         h, _, _, _, moments = ops.norm_gate_pool(
             gates, scale, shift, None, offsets, None, seed, *shape, self.zoneout, _EPS
         )
@@ -120,9 +141,7 @@ class NormalizedQRNNLayer(nn.Module):
         if rows < 1:
             return
         mean, variance = moments.to(self.running_mean.dtype)
-        self.running_mean.lerp_(mean, _MOMENTUM)
-        # As torch: the batch's own variance divides by n, the running one by n - 1.
-        self.running_var.lerp_(variance * (rows / max(rows - 1, 1)), _MOMENTUM)
+        _move(self.running_mean, self.running_var, mean, variance, rows)
 
     def export_tensors(self, prefix: str) -> dict[str, Array]:
         """Weights [G * H, k, C] and biases [G * H] per direction, batch norm folded in."""
@@ -131,8 +150,8 @@ class NormalizedQRNNLayer(nn.Module):
         for d, name in enumerate(("forward", "backward")[: self.weight.shape[0]]):
             channels = slice(d * self.weight.shape[2], (d + 1) * self.weight.shape[2])
             weight = self.weight[d].detach().double() * factor[channels, None]
-            out[f"{prefix}.{name}.weight"] = _array(weight.transpose(0, 1))
-            out[f"{prefix}.{name}.bias"] = _array(shift[channels])
+            out[f"{prefix}.{name}.weight"] = export_tensor(weight.transpose(0, 1))
+            out[f"{prefix}.{name}.bias"] = export_tensor(shift[channels])
         return out
 
     @torch.no_grad()
@@ -161,11 +180,13 @@ class PQRNNEncoder(nn.Module):
 
     Args:
         config: The hyper-parameters.
+        dropout: Dropout on the output of the bottleneck and of each layer while training.
     """
 
-    def __init__(self, config: PQRNNConfig) -> None:
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
+        self.dropout = nn.Dropout(dropout)
         width = config.bottleneck_size
         # Batch norm takes a bias away again.
         self.bottleneck = nn.Linear(config.projection.feature_size, width, bias=False)
@@ -186,10 +207,20 @@ class PQRNNEncoder(nn.Module):
             )
             width = directions * config.state_size
         self.layers = nn.ModuleList(layers)
+        self.synchronised = False
         self.width = width + (config.bottleneck_size if config.skip else 0)
         self.attention = nn.Linear(self.width, config.attention_heads)
         nn.init.xavier_uniform_(self.attention.weight)
         nn.init.zeros_(self.attention.bias)
+
+    def synchronise(self) -> None:
+        """From now on take batch norm's statistics over the rows of all processes.
+
+        Slower than each process by itself, and what one process would compute of the whole batch.
+        """
+        self.synchronised = True
+        for layer in self.layers:
+            layer.synchronised = True
 
     def forward(
         self, features: Tensor, offsets: Tensor, index: Tensor | None = None
@@ -214,18 +245,20 @@ class PQRNNEncoder(nn.Module):
         rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
         if index is not None:
             rows = rows[index]
-        bottleneck = torch.relu(self._normalized(rows))
+        bottleneck = self.dropout(torch.relu(self._normalized(rows)))
         rows = bottleneck
         for layer in self.layers:
-            rows = layer(rows, offsets)
+            rows = self.dropout(layer(rows, offsets))
         if self.config.skip:
             rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
-        pooled, _ = ops.attend(rows, self.attention(rows).to(rows.dtype), offsets, None)
+        pooled = portable.attend(rows, self.attention(rows).to(rows.dtype), offsets)
         return pooled, rows
 
     def _normalized(self, rows: Tensor) -> Tensor:
-        # torch refuses to train on fewer than two rows; there the running moments serve.
         norm = self.bottleneck_norm
+        if self.training and self.synchronised:
+            return normalize_rows(norm, rows)
+        # torch refuses to train on fewer than two rows; there the running moments serve.
         if self.training and rows.shape[0] < 2:
             return nn.functional.batch_norm(
                 rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=_EPS
@@ -237,8 +270,8 @@ class PQRNNEncoder(nn.Module):
         norm = self.bottleneck_norm
         factor, shift = _folded(norm.weight, norm.bias, norm.running_mean, norm.running_var)
         out = {
-            "bottleneck.weight": _array(self.bottleneck.weight.double() * factor[:, None]),
-            "bottleneck.bias": _array(shift),
+            "bottleneck.weight": export_tensor(self.bottleneck.weight.double() * factor[:, None]),
+            "bottleneck.bias": export_tensor(shift),
         }
         for index, layer in enumerate(self.layers):
             out |= layer.export_tensors(f"layers.{index}")
@@ -256,16 +289,48 @@ class PQRNNEncoder(nn.Module):
         load_linear(self.attention, tensors, "attention")
 
 
+def normalize_rows(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
+    """Batch norm of [tokens, width] over the rows of all processes, with running moments."""
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    mean, variance, count = batch_moments(rows, True)
+    _move(norm.running_mean, norm.running_var, mean.detach(), variance.detach(), count)
+    norm.num_batches_tracked += 1
+    return (rows - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias
+
+
+@torch.no_grad()
+def _move(
+    running_mean: Tensor, running_var: Tensor, mean: Tensor, variance: Tensor, rows: int
+) -> None:
+    running_mean.lerp_(mean, _MOMENTUM)
+    # As torch: the batch's own variance divides by n, the running one by n - 1.
+    running_var.lerp_(variance * (rows / max(rows - 1, 1)), _MOMENTUM)
+
+
 def export_linear(linear: nn.Linear, name: str) -> dict[str, Array]:
-    """``<name>.weight`` and ``<name>.bias`` as float32 arrays."""
-    return {f"{name}.weight": _array(linear.weight), f"{name}.bias": _array(linear.bias)}
+    """``<name>.weight`` and, where there is one, ``<name>.bias`` as float32 arrays."""
+    return {f"{name}.{key}": export_tensor(value) for key, value in linear.named_parameters()}
 
 
 def load_linear(linear: nn.Linear, tensors: Mapping[str, Array], name: str) -> None:
     """The inverse of :func:`export_linear`."""
-    with torch.no_grad():
-        _copy(f"{name}.weight", _tensor(tensors, f"{name}.weight"), linear.weight)
-        _copy(f"{name}.bias", _tensor(tensors, f"{name}.bias"), linear.bias)
+    for key, value in linear.named_parameters():
+        load_tensor(value, tensors, f"{name}.{key}")
+
+
+def export_tensor(value: Tensor) -> Array:
+    """As a contiguous float32 array."""
+    return np.ascontiguousarray(value.detach().float().cpu().numpy())
+
+
+@torch.no_grad()
+def load_tensor(value: Tensor, tensors: Mapping[str, Array], name: str) -> None:
+    """The inverse of :func:`export_tensor` for a tensor of a model file.
+
+    Raises:
+        ValueError: It is missing or of another shape.
+    """
+    _copy(name, _tensor(tensors, name), value)
 
 
 def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
@@ -273,10 +338,6 @@ def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Te
     weight, bias, mean, var = (t.detach().double() for t in (weight, bias, mean, var))
     factor = weight / torch.sqrt(var + _EPS)
     return factor, bias - mean * factor
-
-
-def _array(value: Tensor) -> Array:
-    return np.ascontiguousarray(value.detach().float().cpu().numpy())
 
 
 def _tensor(tensors: Mapping[str, Array], name: str) -> Tensor:

@@ -8,35 +8,47 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig
-from .encoder import Array, PQRNNEncoder, export_linear, load_linear, to_ragged
+from .encoder import (
+    Array,
+    PQRNNEncoder,
+    export_linear,
+    export_tensor,
+    load_linear,
+    load_tensor,
+    to_ragged,
+)
 
 __all__ = ["PQRNNForClassification", "PQRNNForParsing", "PQRNNForSentenceEmbedding"]
 
 
 class _Model(nn.Module):
-    """An encoder and the linear heads named in ``heads``."""
+    """An encoder with linear heads."""
 
     task: str
-    heads: tuple[str, ...] = ("head",)
 
-    def __init__(self, config: PQRNNConfig) -> None:
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
         if config.task != self.task:
             raise ValueError(f"config.task must be {self.task!r}, got {config.task!r}")
         self.config = config
-        self.encoder = PQRNNEncoder(config)
+        self.encoder = PQRNNEncoder(config, dropout)
 
-    def _linear(self, outputs: int) -> nn.Linear:
-        linear = nn.Linear(self.encoder.width, outputs)
+    def _linear(self, outputs: int, bias: bool = True) -> nn.Linear:
+        linear = nn.Linear(self.encoder.width, outputs, bias)
         nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
+        if bias:
+            nn.init.zeros_(linear.bias)
         return linear
+
+    def _heads(self) -> dict[str, nn.Linear]:
+        """The heads by their names in model files."""
+        return {"head": self.head}
 
     def export_tensors(self) -> dict[str, Array]:
         """All tensors as float32 arrays under their names in model files, batch norm folded in."""
         out = self.encoder.export_tensors()
-        for name in self.heads:
-            out |= export_linear(self.get_submodule(name), name)
+        for name, linear in self._heads().items():
+            out |= export_linear(linear, name)
         return out
 
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
@@ -46,8 +58,8 @@ class _Model(nn.Module):
             ValueError: A tensor is missing or of the wrong shape.
         """
         self.encoder.load_tensors(tensors)
-        for name in self.heads:
-            load_linear(self.get_submodule(name), tensors, name)
+        for name, linear in self._heads().items():
+            load_linear(linear, tensors, name)
 
 
 class PQRNNForSentenceEmbedding(_Model):
@@ -55,6 +67,7 @@ class PQRNNForSentenceEmbedding(_Model):
 
     Args:
         config: With ``task="embedding"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -62,8 +75,8 @@ class PQRNNForSentenceEmbedding(_Model):
 
     task = "embedding"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = self._linear(config.output_size)
 
     def forward(
@@ -98,6 +111,7 @@ class PQRNNForClassification(_Model):
 
     Args:
         config: With ``task="classification"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
@@ -105,8 +119,8 @@ class PQRNNForClassification(_Model):
 
     task = "classification"
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = self._linear(len(config.labels))
 
     def forward(
@@ -125,20 +139,52 @@ class PQRNNForClassification(_Model):
 class PQRNNForParsing(_Model):
     """Logits of intents per text and of slot tags per token.
 
+    Slot logits are linear in the states of the token, and with ``config.slot_context`` also in the
+    pooled vector of its text. There is no head for intents when the configuration names none.
+
+    Attributes:
+        transitions: With ``config.crf`` the parameter [slots, slots] of scores for following a tag
+            (row) by another (column), at first zero; else None. The logits know nothing of it.
+
     Args:
         config: With ``task="parsing"``.
+        dropout: As for :class:`PQRNNEncoder`.
 
     Raises:
         ValueError: Another task.
     """
 
     task = "parsing"
-    heads = ("intent", "slots")
 
-    def __init__(self, config: PQRNNConfig) -> None:
-        super().__init__(config)
-        self.intent = self._linear(len(config.intents))
+    def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
+        self.intent = self._linear(len(config.intents)) if config.intents else None
         self.slots = self._linear(len(config.slots))
+        self.context = self._linear(len(config.slots), bias=False) if config.slot_context else None
+        self.transitions: nn.Parameter | None = None
+        if config.crf:
+            self.transitions = nn.Parameter(torch.zeros(len(config.slots), len(config.slots)))
+
+    def _heads(self) -> dict[str, nn.Linear]:
+        heads = {"intent": self.intent, "slots": self.slots, "slots.context": self.context}
+        return {name: linear for name, linear in heads.items() if linear is not None}
+
+    def export_tensors(self) -> dict[str, Array]:
+        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+        out = super().export_tensors()
+        if self.transitions is not None:
+            out["slots.transitions"] = export_tensor(self.transitions)
+        return out
+
+    def load_tensors(self, tensors: Mapping[str, Array]) -> None:
+        """The inverse of :meth:`export_tensors`, to go on training from a model file.
+
+        Raises:
+            ValueError: A tensor is missing or of the wrong shape.
+        """
+        super().load_tensors(tensors)
+        if self.transitions is not None:
+            load_tensor(self.transitions, tensors, "slots.transitions")
 
     def forward(
         self,
@@ -156,9 +202,13 @@ class PQRNNForParsing(_Model):
         rows, ends = to_ragged(features, offsets, lengths)
         pooled, states = self.encoder(rows, ends, index)
         slots = self.slots(states)
+        if self.context is not None:
+            terms = self.context(pooled)
+            slots = slots + terms.repeat_interleave(ends.diff(), 0, output_size=len(slots))
         if offsets is None:
             count, steps, _ = features.shape
             valid = torch.arange(steps) < ends.diff().unsqueeze(1)
             padded = slots.new_zeros(count, steps, slots.shape[1])
             slots = padded.index_put((valid,), slots)
-        return self.intent(pooled), slots
+        intents = pooled[:, :0] if self.intent is None else self.intent(pooled)
+        return intents, slots

@@ -74,6 +74,8 @@ def outputs(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
     """
     if config.task == "embedding" and len(features) == 0:
         return np.zeros(config.output_size)
+    if config.task == "parsing" and not config.intents:
+        return np.zeros(0)
     head = "intent" if config.task == "parsing" else "head"
     return linear(tensors, head, pooled(config, tensors, features))
 
@@ -86,5 +88,9 @@ def embedding(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
 
 
 def slots(config: PQRNNConfig, tensors: Tensors, features: Array) -> Array:
-    """Logits of slot tags, [T, S]."""
-    return linear(tensors, "slots", states(config, tensors, features))
+    """Logits of slot tags, [T, S]: ``W s[t] + b``, with slot_context ``+ U v``."""
+    logits = linear(tensors, "slots", states(config, tensors, features))
+    if config.slot_context:
+        weight = tensors["slots.context.weight"].astype(np.float64)
+        logits = logits + weight @ pooled(config, tensors, features)
+    return logits

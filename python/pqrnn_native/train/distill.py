@@ -7,11 +7,10 @@ and goes on with the same batches as if it had not been cut.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,12 @@ from .. import nn
 from ..checkpoint import StorageType, save_model
 from ..config import PQRNNConfig
 from ..projection import Projection
+from .batches import digest, endless
 from .cache import TeacherCache
 from .data import SentencePairs
 from .losses import cosine_loss, ranking_loss, relational_loss
 from .metrics import cosine_rows, spearman
+from .optim import Averaged, adamw, rate, seed_step, set_rate
 from .run_folder import RunFolder
 from .teachers import Teacher
 
@@ -97,27 +98,6 @@ def fit_pca(vectors: np.ndarray, dim: int, *, sample: int = 100_000) -> np.ndarr
     return np.ascontiguousarray(directions[:, ::-1][:, :dim], dtype=np.float32)
 
 
-def batches(lengths: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Shuffled batches of sentences of like length: rows ``[size]`` each, the rest left out.
-
-    Depends on ``seed`` and ``epoch`` only, so that a resumed run sees the same order.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
-    bucket = size * 16
-    parts: list[np.ndarray] = []
-    for start in range(0, len(order), bucket):
-        rows = order[start : start + bucket]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-        parts += [rows[at : at + size] for at in range(0, len(rows) - size + 1, size)]
-    return [parts[index] for index in rng.permutation(len(parts))]
-
-
-def _rate(step: int, steps: int, settings: DistillSettings) -> float:
-    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
-
-
 class Student:
     """The model being trained, its averaged twin, and text in, vectors out."""
 
@@ -129,20 +109,9 @@ class Student:
         self.training_projection = Projection(
             **{**asdict(config.projection), "max_tokens": settings.max_tokens}
         )
-        self.model = nn.PQRNNForSentenceEmbedding(config).to(self.device)
-        self.average = nn.PQRNNForSentenceEmbedding(config).to(self.device)
-        self.average.load_state_dict(self.model.state_dict())
-        self.average.requires_grad_(False)
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": settings.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=(0.9, 0.98),
-        )
+        self.averaged = Averaged(nn.PQRNNForSentenceEmbedding(config).to(self.device), settings.ema)
+        self.model, self.average = self.averaged.model, self.averaged.average
+        self.optimizer = adamw(self.model, settings.learning_rate, settings.weight_decay)
 
     def forward(self, model: torch.nn.Module, texts: Sequence[str], *, train: bool) -> Tensor:
         projection = self.training_projection if train else self.projection
@@ -156,15 +125,6 @@ class Student:
             )
         return vectors.float()
 
-    def update_average(self, step: int) -> None:
-        """Exponential moving average with a bias-free start; buffers are copied."""
-        decay = min(self.settings.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(now, 1 - decay)
-            for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                mean.copy_(now)
-
     def encode(self, texts: Sequence[str], batch_size: int = 512) -> np.ndarray:
         """Vectors of the averaged model in eval mode: float32 ``[n, dim]``."""
         self.average.eval()
@@ -176,15 +136,10 @@ class Student:
         return np.concatenate(parts)
 
     def state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        return {**self.averaged.state(), "optimizer": self.optimizer.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
+        self.averaged.load(state)
         self.optimizer.load_state_dict(state["optimizer"])
 
 
@@ -193,14 +148,6 @@ def evaluate_pairs(encode: Callable[[Sequence[str]], np.ndarray], pairs: Sentenc
     n = len(pairs.first)
     vectors = encode([*pairs.first, *pairs.second])
     return 100 * spearman(cosine_rows(vectors[:n], vectors[n:]), pairs.scores)
-
-
-def digest(texts: Sequence[str]) -> str:
-    """BLAKE2b-128 of the texts, one a line, in hexadecimal: names the data of a run."""
-    state = hashlib.blake2b(digest_size=16)
-    for text in texts:
-        state.update(text.encode("utf-8", "surrogatepass") + b"\n")
-    return state.hexdigest()
 
 
 def _targets(cache: TeacherCache, texts: Sequence[str], dim: int) -> np.ndarray:
@@ -290,7 +237,7 @@ def distill(
         bar.at(first, steps)
         sums: dict[str, float] = {}
         counted = 0
-        for step, rows in _endless(lengths, settings, first, steps):
+        for step, rows in endless(lengths, settings.batch_size, settings.seed, first, steps):
             losses = _train_step(student, [texts[row] for row in rows], targets[rows], step, steps)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -305,28 +252,13 @@ def distill(
     return run.model_path
 
 
-def _endless(
-    lengths: np.ndarray, settings: DistillSettings, first: int, steps: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """(step, rows) from ``first`` on, the same for a resumed run as for an unbroken one."""
-    step = epoch = 0
-    while step < steps:
-        for rows in batches(lengths, settings.batch_size, settings.seed, epoch):
-            if step >= steps:
-                return
-            if step >= first:
-                yield step, rows
-            step += 1
-        epoch += 1
-
-
 def _train_step(
     student: Student, texts: Sequence[str], targets: np.ndarray, step: int, steps: int
 ) -> dict[str, float]:
     settings = student.settings
-    for group in student.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * _rate(step, steps, settings)
-    torch.manual_seed(hash((settings.seed, step)) & 0x7FFFFFFF)  # zoneout; the same after a resume
+    share = rate(step, steps, settings.warmup_steps)
+    set_rate(student.optimizer, settings.learning_rate * share)
+    seed_step(settings.seed, step)  # zoneout
     student.model.train()
     vectors = student.forward(student.model, texts, train=True)
     target = torch.from_numpy(targets.astype(np.float32)).to(student.device)
@@ -342,10 +274,7 @@ def _train_step(
     total.backward()
     torch.nn.utils.clip_grad_norm_(student.model.parameters(), settings.clip)
     student.optimizer.step()
-    if settings.ema:
-        student.update_average(step)
-    else:
-        student.average.load_state_dict(student.model.state_dict())
+    student.averaged.update(step)
     if not math.isfinite(total.item()):
         raise FloatingPointError(f"the loss is {total.item()} at step {step}; lower learning_rate")
     return {name: value.item() for name, value in losses.items()}

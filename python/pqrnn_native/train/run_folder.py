@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from .._optional import require
 from ..checkpoint import write_whole
+from .plots import draw_confusion, draw_curves
 
 
 class Bar:
@@ -83,24 +84,37 @@ class RunFolder:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace ``checkpoint.pt``; a kill at any moment leaves the old or the new one whole."""
-        path = self.path / "checkpoint.pt"
-        temporary = path.with_suffix(".tmp")
-        torch.save({**state, "best": self._best, "seconds": self.seconds()}, temporary)
-        os.replace(temporary, path)
+        self.save_state("checkpoint.pt", {**state, "best": self._best, "seconds": self.seconds()})
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        path = self.path / "checkpoint.pt"
+        """The last checkpoint, or None; the best score and the clock go on from it."""
+        state = self.load_state("checkpoint.pt")
+        if state is not None:
+            self._best, self._earlier_seconds = state["best"], state["seconds"]
+        return state
+
+    def save_state(self, name: str, state: dict[str, Any]) -> None:
+        """Write a file of tensors and plain values under a temporary name, then rename it."""
+        path = self.path / name
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load_state(self, name: str) -> dict[str, Any] | None:
+        """What :meth:`save_state` wrote, on the CPU, or None."""
+        path = self.path / name
         if not path.exists():
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        self._best, self._earlier_seconds = state["best"], state["seconds"]
         return state
 
-    def keep_best(self, score: float, save: Callable[[Path], None]) -> None:
-        """Save the model when ``score`` is the highest so far."""
-        if self._best is None or score > self._best:
-            save(self.model_path)
-            self._best = score
+    def keep_best(self, score: float, save: Callable[[Path], None]) -> bool:
+        """Save the model when ``score`` is the highest so far; returns whether it is."""
+        if self._best is not None and not score > self._best:
+            return False
+        save(self.model_path)
+        self._best = score
+        return True
 
     def best_shown(self) -> dict[str, float]:
         return {} if self._best is None else {"best": self._best}
@@ -116,22 +130,9 @@ class RunFolder:
             yield Bar(bar)
 
     def draw_curves(self) -> None:
-        """Write ``curve.png``: every logged figure against the step. Needs matplotlib."""
-        matplotlib = require("matplotlib", extra="train")
-        matplotlib.use("Agg")
-        pyplot = require("matplotlib.pyplot", extra="train")
-        rows = self.rows()
-        names = [k for k in (rows[-1] if rows else {}) if k not in ("step", "seconds")]
-        if not names:
-            return
-        figure, axes = pyplot.subplots(
-            len(names), 1, sharex=True, figsize=(6, 2.2 * len(names)), squeeze=False
-        )
-        for axis, name in zip(axes[:, 0], names, strict=True):
-            axis.plot([r["step"] for r in rows if name in r], [r[name] for r in rows if name in r])
-            axis.set_ylabel(name)
-            axis.grid(alpha=0.3)
-        axes[-1, 0].set_xlabel("step")
-        figure.tight_layout()
-        figure.savefig(self.path / "curve.png", dpi=110)
-        pyplot.close(figure)
+        """Write ``curve.png``: every logged figure against the step."""
+        draw_curves(self.rows(), self.path / "curve.png")
+
+    def draw_confusion(self, gold: Sequence[str], predicted: Sequence[str]) -> None:
+        """Write ``confusion.png``: which names are taken for which."""
+        draw_confusion(gold, predicted, self.path / "confusion.png")

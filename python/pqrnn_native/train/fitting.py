@@ -1,0 +1,239 @@
+"""Training a parser, a classifier or a tagger from labelled examples: one call, one run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ..checkpoint import StorageType, load_tensors, read_metadata
+from ..config import PQRNNConfig
+from ..tags import collect_tags
+from . import supervised
+from .batches import digest
+from .graph import Answers
+from .learner import Learner, find_device, projected
+from .metrics import Report
+from .processes import joined
+from .readers import Examples
+from .reports import chosen_metric, report, sentence_names
+from .rivals import rival
+from .rows import encode_rows, token_spans
+from .saving import BestModel, make_folder, write_report
+from .settings import Task, TrainSettings, default_config, default_projection
+from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished run has.
+
+    Attributes:
+        folder: the run folder.
+        path: the best model, for :func:`pqrnn_native.load`; of a rival the graph's tensors.
+        config: of the model.
+        settings: as they were resolved.
+        dev: metrics of the best model on the dev examples.
+        test: the same on the test examples, where some were given.
+        parameters: weights and biases.
+    """
+
+    folder: Path
+    path: Path
+    config: PQRNNConfig
+    settings: TrainSettings
+    dev: Report
+    test: Report | None
+    parameters: int
+
+
+def fit(
+    train: Source,
+    dev: Source | None = None,
+    *,
+    out: str | Path,
+    task: Task | None = None,
+    test: Source | None = None,
+    languages: Sequence[str] | None = None,
+    model: Literal["pqrnn", "lstm", "transformer"] = "pqrnn",
+    features: Literal["projection", "word"] = "projection",
+    config: PQRNNConfig | Mapping[str, Any] | None = None,
+    settings: TrainSettings | None = None,
+    init: str | Path | None = None,
+    dtype: StorageType = "float32",
+    device: str | None = None,
+    progress: bool | None = None,
+    say: Callable[[str], object] | None = None,
+) -> FitResult:
+    """Train a model and save the best one, by its score on the dev examples.
+
+    A run that was cut goes on where it was, to the same weights, when it is called again with the
+    same arguments. Under ``torchrun`` the processes share each batch.
+
+    Args:
+        train: examples, a list of them, or one or several names ``kind:path`` of data sets.
+        dev: the same; None: the named sets' own dev split where they have one, else a tenth of the
+            training examples, set aside at random.
+        out: run folder, made when absent, resumed when it holds a checkpoint.
+        task: ``"parse"``, ``"classify"`` or ``"tag"``; None: what the data are for. Parsed data
+            also serve for the other two.
+        test: examples that the best model is evaluated on at the end, and only then.
+        languages: of named data sets; None: all.
+        model: ``"pqrnn"``, or a rival to compare it with, see :mod:`.rivals`, which only the torch
+            graph can run.
+        features: what a rival reads: the projection, or an embedding of each ``"word"``.
+        config: what is trained; its intents, labels and slot tags must be those of the data. A
+            mapping holds what is to differ from :func:`.settings.default_config`, for example
+            ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
+            training examples.
+        settings: how; zeros in it follow from the number of training examples.
+        init: model file to start from: the encoder, and heads of the same names.
+        dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
+        device: of torch, for example ``"cpu"``; None: a GPU if there is one.
+        progress: show a bar; None shows one on a terminal.
+        say: called with a line of text about the data and about each evaluation.
+
+    Raises:
+        ValueError: data that are unusable or do not fit the configuration, or a run folder of
+            other settings.
+        FileNotFoundError: a named data set without the split.
+        FloatingPointError: the loss is not finite.
+    """
+    settings = settings or TrainSettings()
+    _check_model(model, features, init)
+    train_set = examples_of(train, "train", task, languages)
+    task = train_set.task
+    if dev is None:
+        train_set, dev_set = dev_of(train, train_set, settings.seed, languages)
+    else:
+        dev_set = examples_of(dev, "dev", task, languages)
+    test_set = None if test is None else examples_of(test, "test", task, languages)
+    if not isinstance(config, PQRNNConfig):
+        config = data_config(train_set, config or {})
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    with joined() as processes:
+        settings = settings.resolve(len(train_set), processes.world)
+        place = find_device(device)
+        torch.manual_seed(settings.seed)
+        if model == "pqrnn":
+            learner = projected(config, settings, processes, place)
+        else:
+            texts = [row.text for row in train_set]
+            learner = rival(model, features, config, settings, processes, place, texts)
+        if init is not None:
+            start_from(learner, config, init)
+        description = {
+            "task": task,
+            "model": model,
+            "features": features,
+            "config": json.loads(config.to_json()),
+            "settings": asdict(settings),
+            "processes": processes.world,
+            "device": place.type,
+            "init": None if init is None else digest([Path(init).read_bytes().hex()]),
+            "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
+            "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
+        }
+        run = make_folder(out, description, processes)
+        saver = BestModel(run, config, dtype)
+        if say is None or not processes.first:
+            say = _silence
+        for line in skipped_lines(train_set):
+            say(line)
+        answers = Answers(dev_set.rows, config)
+        supervised.train(
+            learner,
+            encode_rows(train_set.rows, config, settings.max_tokens),
+            run,
+            lambda: _score(dev_set, answers(learner)),
+            lambda figures: saver.save(learner, figures),
+            processes=processes,
+            progress=progress,
+            say=say,
+        )
+        processes.wait()
+        best = saver.load(learner)
+        dev_answers = answers(learner)
+        dev_report = report(dev_set, dev_answers)
+        test_report = None
+        if test_set is not None:
+            test_report = report(test_set, Answers(test_set.rows, config)(learner))
+        result = FitResult(
+            run.path, saver.path(learner), config, settings, dev_report, test_report,
+            count_parameters(learner.averaged.model),
+        )  # fmt: skip
+        if processes.first:
+            write_report(run, best, result.parameters, train_set, dev_report, test_report)
+            run.draw_curves()
+            run.draw_confusion(*sentence_names(dev_set, dev_answers))
+        return result
+
+
+def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
+    """The default shape with changes, and the intents, labels and tags of the examples."""
+    slots: tuple[str, ...] = ()
+    if train.task != "classify":
+        projection = default_projection(changes.get("projection", {}))
+        spans = token_spans([row.text for row in train], projection)
+        slots = collect_tags((own, row.slots) for own, row in zip(spans, train, strict=True))
+    return default_config(
+        train.task,
+        labels=sorted({name for row in train for name in row.labels}),
+        intents=sorted({row.intent for row in train if row.intent}),
+        slots=slots,
+        multi_label=train.multi_label,
+        **changes,
+    )
+
+
+def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
+    """Take the weights of a model file: its encoder, and with the same names its heads.
+
+    Raises:
+        ValueError: the file is damaged or its encoder is of another shape.
+    """
+    other = read_metadata(path).config
+    named = ("task", "labels", "intents", "slots", "slot_context")
+    same = all(getattr(other, name) == getattr(config, name) for name in named)
+    tensors = load_tensors(path)
+    for model in (learner.averaged.model, learner.averaged.average):
+        part = model if same else model.get_submodule("encoder")
+        part.load_tensors(tensors)
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Weights and biases that are learned."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
+    """What chooses the best model, and every figure for the log, in per cent."""
+    result = report(examples, answers, resamples=0)
+    metric = chosen_metric(examples)
+    figures = {name: round(100 * score.value, 3) for name, score in result.average.items()}
+    if len(result.languages) > 1:
+        for language, group in result.languages.items():
+            figures[f"{metric}_{language}"] = round(100 * group.scores[metric].value, 3)
+    return figures[metric], figures
+
+
+def _check_model(model: str, features: str, init: object) -> None:
+    for name, value, known in (
+        ("model", model, ("pqrnn", "lstm", "transformer")),
+        ("features", features, ("projection", "word")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if model == "pqrnn" and features != "projection":
+        raise ValueError(f"features must be 'projection' for model 'pqrnn', got {features!r}")
+    if model != "pqrnn" and init is not None:
+        raise ValueError(f"init must be None for model {model!r}, got {init!r}")
+
+
+def _silence(_line: str) -> None:
+    pass

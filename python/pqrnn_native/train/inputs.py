@@ -1,0 +1,95 @@
+"""From texts to what a model's first layer takes, computed anew for every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import ProjectionConfig
+from ..projection import Projection
+from .settings import TrainSettings
+
+
+class Inputs(NamedTuple):
+    """The tokens of a batch.
+
+    Attributes:
+        features: int8 ``[distinct, F]``, or what another first layer takes, one row per entry.
+        index: int64 ``[tokens]``, the row of ``features`` of each token.
+        offsets: int64 ``[n + 1]``; text s has the tokens ``offsets[s]:offsets[s + 1]``.
+    """
+
+    features: Tensor
+    index: Tensor
+    offsets: Tensor
+
+    def to(self, device: torch.device) -> Inputs:
+        """The same on a device."""
+        return Inputs(*(part.to(device) for part in self))
+
+
+class Featurizer(Protocol):
+    """Makes :class:`Inputs` of texts."""
+
+    def __call__(self, texts: Sequence[str]) -> Inputs:
+        """As they are, for evaluation."""
+        ...
+
+    def training(self, texts: Sequence[str], seed: int) -> Inputs:
+        """Cut and augmented; what happens to a text follows from the seed and the text."""
+        ...
+
+
+def training_projection(config: ProjectionConfig, settings: TrainSettings) -> Projection:
+    """The projection with the distortion and the token limit of the settings."""
+    changed = {**asdict(config), "distortion": settings.distortion}
+    if settings.max_tokens and not 0 < config.max_tokens < settings.max_tokens:
+        changed["max_tokens"] = settings.max_tokens
+    return Projection(**changed)
+
+
+class ProjectedInputs:
+    """Ternary features, each distinct word once.
+
+    Distortion keeps the number of tokens: a word of which nothing is left is still a word.
+    """
+
+    def __init__(self, config: ProjectionConfig, settings: TrainSettings) -> None:
+        self._plain = Projection(**{**asdict(config), "distortion": 0.0})
+        self._training = training_projection(config, settings)
+        self._token_dropout = settings.token_dropout
+        held = config.novelty_bits == 0 and config.doc_size_levels == 0
+        self._dtype = np.int8 if held else np.float32
+
+    def __call__(self, texts: Sequence[str]) -> Inputs:
+        return self._inputs(self._plain, texts, None)
+
+    def training(self, texts: Sequence[str], seed: int) -> Inputs:
+        features, index, offsets = self._inputs(self._training, texts, seed)
+        return Inputs(*drop_tokens(features, index, self._token_dropout, seed), offsets)
+
+    def _inputs(self, projection: Projection, texts: Sequence[str], seed: int | None) -> Inputs:
+        features, index, offsets = projection.ragged_unique(texts, dtype=self._dtype, seed=seed)
+        return Inputs(*(torch.from_numpy(array) for array in (features, index, offsets)))
+
+
+def drop_tokens(
+    features: Tensor, index: Tensor, probability: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Show each token without any features with that probability.
+
+    The features get one more row, of zeros, for the dropped tokens to point to.
+    """
+    if not probability:
+        return features, index
+    dropped = np.random.default_rng(seed).random(len(index)) < probability
+    nothing = features.new_zeros(1, *features.shape[1:])
+    return (
+        torch.cat((features, nothing)),
+        index.masked_fill(torch.from_numpy(dropped), len(features)),
+    )

@@ -1,0 +1,166 @@
+"""A model in training: text in, logits out, with its averaged twin and its optimiser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .. import nn
+from ..config import PQRNNConfig
+from .inputs import Featurizer, ProjectedInputs
+from .optim import Averaged, adamw
+from .processes import Processes
+from .settings import TrainSettings
+
+
+class Logits(NamedTuple):
+    """What a model says.
+
+    Attributes:
+        sentence: float32 ``[n, intents or labels]``; None for a tagger.
+        tags: float32 ``[tokens, tags]``; None for a classifier.
+        transitions: float32 ``[tags, tags]``, what it scores that a tag (row) is followed by
+            another (column); None without a CRF.
+    """
+
+    sentence: Tensor | None
+    tags: Tensor | None
+    transitions: Tensor | None = None
+
+
+def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
+    """The pQRNN graph of a configuration, with fresh weights."""
+    if config.task == "classification":
+        return nn.PQRNNForClassification(config, dropout)
+    return nn.PQRNNForParsing(config, dropout)
+
+
+class _Outputs(torch.nn.Module):
+    """A model with all parts of :class:`Logits` as its outputs.
+
+    DistributedDataParallel looks there for the weights that take part in a loss.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, features: Tensor, index: Tensor, offsets: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        out = self.model(features, offsets, index=index)
+        sentence, tags = out if isinstance(out, tuple) else (out, None)
+        transitions = getattr(self.model, "transitions", None)
+        return (
+            None if sentence.shape[1] == 0 else sentence.float(),
+            None if tags is None else tags.float(),
+            None if transitions is None else transitions.clone(),
+        )
+
+
+class Learner:
+    """A model, its average, its optimiser and its inputs.
+
+    Args:
+        model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
+            or a pair of those and the tags' logits. With a CRF over tags it has ``transitions``.
+        featurizer: what turns texts into its inputs.
+        config: names its labels, intents and tags.
+        settings: resolved.
+        processes: gradients are averaged over them.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        featurizer: Featurizer,
+        config: PQRNNConfig,
+        settings: TrainSettings,
+        processes: Processes,
+        device: torch.device,
+    ) -> None:
+        self.config, self.settings, self.featurizer = config, settings, featurizer
+        self.device = device
+        self.averaged = Averaged(model.to(self.device), settings.ema)
+        self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+        self._parallel: torch.nn.Module = _Outputs(model)
+        if processes.world > 1:
+            for module in model.modules():
+                if hasattr(module, "synchronise"):
+                    module.synchronise()
+            self._parallel = torch.nn.parallel.DistributedDataParallel(
+                self._parallel,
+                # Nothing asks a pure tagger's attention for a vector of the text.
+                find_unused_parameters=not (config.labels or config.intents),
+            )
+
+    def train(self, texts: Sequence[str], seed: int) -> Logits:
+        """Logits of augmented texts, with gradients."""
+        inputs = self.featurizer.training(texts, seed).to(self.device)
+        self.averaged.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            return Logits(*self._parallel(*inputs))
+
+    def predict(
+        self, texts: Sequence[str], batch_size: int = 256
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Logits, npt.NDArray[np.int64]]]:
+        """Logits of the averaged model in float32, batch by batch in order of length.
+
+        Yields:
+            The numbers of the batch's texts, their logits on the CPU, and their offsets.
+        """
+        average = _Outputs(self.averaged.average.eval())
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        with torch.inference_mode():
+            for start in range(0, len(texts), batch_size):
+                rows = order[start : start + batch_size]
+                inputs = self.featurizer([texts[row] for row in rows])
+                out = average(*inputs.to(self.device))
+                on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
+                yield rows, on_cpu, inputs.offsets.numpy()
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint needs of it."""
+        return {**self.averaged.state(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.averaged.load(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def projected(
+    config: PQRNNConfig, settings: TrainSettings, processes: Processes, device: torch.device
+) -> Learner:
+    """A learner of the pQRNN itself."""
+    model = build(config, settings.dropout)
+    featurizer = ProjectedInputs(config.projection, settings)
+    return Learner(model, featurizer, config, settings, processes, device)
+
+
+def find_device(name: str | None) -> torch.device:
+    """A device by its name; None: a GPU if there is one. ``torchrun`` gives each process its own.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"device must be one that torch has here, got {name!r}: {first}") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

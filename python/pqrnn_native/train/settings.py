@@ -1,0 +1,174 @@
+"""How to train, and the shape that is trained by default: every number that was tuned is here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ..config import PQRNNConfig, ProjectionConfig
+
+Task = Literal["parse", "classify", "tag"]
+TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
+
+
+DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
+DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
+    task: {
+        "bottleneck_size": 240,
+        "state_size": 128,
+        "kernel_size": 2,
+        "num_layers": 2,
+        "attention_heads": 4,
+        "skip": True,
+        "slot_context": task == "parse",
+        "crf": task != "classify",
+    }
+    for task in TASKS
+}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train; what is trained is a :class:`pqrnn_native.PQRNNConfig`.
+
+    Zero epochs, batch size, learning rate or evaluation period follow from the number of rows, see
+    :meth:`resolve`.
+
+    Attributes:
+        epochs: passes over the rows.
+        batch_size: rows a step; with several processes, of each.
+        learning_rate: peak of a linear warm-up followed by a cosine decay to 1 %.
+        warmup: share of the steps that warm up, [0, 1).
+        weight_decay: AdamW's, on matrices only.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights that are evaluated and saved; 0 turns it off.
+        dropout: after the bottleneck and after each layer, [0, 1).
+        token_dropout: probability of showing a token without any features, [0, 1).
+        distortion: probability of distorting a token's letters, [0, 1).
+        label_smoothing: [0, 1).
+        slot_weight: weight of the tags' loss beside the intent's 1.
+        max_tokens: longer texts are cut while training; 0: never.
+        patience: evaluations without a better one after which training stops; 0: never.
+        evaluate_every: steps between evaluations and checkpoints.
+        seed: of everything random.
+        threads: torch threads; 0 leaves torch's own choice.
+        bfloat16: matrix products in bfloat16 (autocast) while training.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    epochs: float = 0.0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.998
+    dropout: float = 0.2
+    token_dropout: float = 0.05
+    distortion: float = 0.05
+    label_smoothing: float = 0.1
+    slot_weight: float = 1.0
+    max_tokens: int = 256
+    patience: int = 10
+    evaluate_every: int = 0
+    seed: int = 0
+    threads: int = 0
+    bfloat16: bool = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.clip) and self.clip > 0):
+            raise ValueError(f"clip must be positive, got {self.clip!r}")
+        for name in ("warmup", "ema", "dropout", "token_dropout", "distortion", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)!r}")
+        for name in (
+            "epochs", "batch_size", "learning_rate", "weight_decay", "slot_weight", "max_tokens",
+            "patience", "evaluate_every", "seed", "threads",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must not be negative, got {value!r}")
+        if self.batch_size == 1:
+            raise ValueError("batch_size must be at least 2, got 1")
+
+    def resolve(self, rows: int, processes: int = 1) -> TrainSettings:
+        """The settings with each zero replaced by what suits that many training rows.
+
+        A batch is a 64th of the rows, rounded to a power of two in 16 .. 256 and divided among the
+        processes. Epochs make about 3,000 steps, but are at least 40 and at most 100; training that
+        no longer helps stops earlier, see ``patience``. The learning rate is 2e-3 for batches of
+        128 and more, and falls with the square root of smaller ones. Evaluation comes after each
+        epoch, or after 50 steps if that is later.
+        """
+        if rows < 2:
+            raise ValueError(f"training needs at least 2 rows, got {rows}")
+        fitting = 2 ** round(math.log2(max(1.0, rows / 64)))
+        batch_size = self.batch_size or max(2, min(256, max(16, fitting), rows) // processes)
+        each = max(1, rows // (batch_size * processes))
+        epochs = self.epochs or min(100.0, max(40.0, round(3000 / each)))
+        learning_rate = 2e-3 * min(1.0, math.sqrt(batch_size * processes / 128))
+        return replace(
+            self,
+            batch_size=batch_size,
+            epochs=epochs,
+            learning_rate=self.learning_rate or round(learning_rate, 6),
+            evaluate_every=self.evaluate_every or max(50, each),
+        )
+
+
+def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
+    """The projection that is used unless another is given.
+
+    Args:
+        changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
+            another ``feature_size``, in whole words of 32, shows character n-grams.
+
+    Raises:
+        ValueError: A value out of range.
+        TypeError: Unknown field, or a value of the wrong type.
+    """
+    size = changes.get("feature_size")
+    half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
+    return replace(DEFAULT_PROJECTION, **{**half, **changes})
+
+
+def default_config(
+    task: Task,
+    *,
+    labels: Sequence[str] = (),
+    intents: Sequence[str] = (),
+    slots: Sequence[str] = (),
+    multi_label: bool = False,
+    projection: Mapping[str, Any] | None = None,
+    **shape: Any,
+) -> PQRNNConfig:
+    """The shape that is trained unless another is given: about 2 million weights.
+
+    Args:
+        task: ``"parse"``, ``"classify"`` or ``"tag"``.
+        labels: of ``"classify"``.
+        intents: of ``"parse"``.
+        slots: tags of ``"parse"`` and ``"tag"``.
+        multi_label: of ``"classify"``.
+        projection: as for :func:`default_projection`.
+        **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
+
+    Raises:
+        ValueError: Unknown task, a value out of range, or names that do not fit the task.
+        TypeError: Unknown field, or a value of the wrong type.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    return PQRNNConfig(
+        task="classification" if task == "classify" else "parsing",
+        projection=default_projection(projection or {}),
+        labels=tuple(labels),
+        intents=tuple(intents),
+        slots=tuple(slots),
+        multi_label=multi_label,
+        **{**DEFAULT_SHAPES[task], **shape},
+    )

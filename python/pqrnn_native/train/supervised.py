@@ -1,0 +1,264 @@
+"""Supervised training: the loss, one step, and the loop over steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from ..tags import TagSet
+from .batches import count, endless
+from .crf import crf_loss
+from .learner import Learner, Logits
+from .optim import rate, seed_step, set_rate
+from .processes import Processes
+from .rows import IGNORED, TrainingRows
+from .run_folder import Bar, RunFolder
+from .settings import TrainSettings
+
+Evaluate = Callable[[], tuple[float, Mapping[str, float]]]
+Keep = Callable[[Mapping[str, Any]], None]
+
+_LEAST = 2  # rows of a batch, since batch norm needs some
+
+
+class GoldTags(NamedTuple):
+    """Tags of a batch.
+
+    Attributes:
+        numbers: int64 ``[tokens]``, :data:`.rows.IGNORED` for marks.
+        offsets: int64 ``[n + 1]``; text s has the tokens ``offsets[s]:offsets[s + 1]``.
+        tag_set: what they stand for.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    tag_set: TagSet
+
+
+def losses(
+    logits: Logits,
+    sentence: npt.NDArray[Any] | None,
+    tags: GoldTags | None,
+    *,
+    smoothing: float,
+    rows: int,
+    tokens: int,
+) -> dict[str, Tensor]:
+    """The parts of the loss: cross entropies summed over this batch, divided by given counts.
+
+    Args:
+        logits: of the batch.
+        sentence: its intents or labels, see :class:`.rows.TrainingRows`; with several labels the
+            cross entropy is the mean over labels of the binary ones.
+        tags: of its tokens. Where the model has transitions, the loss is the negative log
+            likelihood of the texts' sequences, else the cross entropy of each token.
+        smoothing: label smoothing of cross entropies.
+        rows, tokens: what to divide by: counts of the whole batch, of which another process may
+            have the rest.
+    """
+    parts: dict[str, Tensor] = {}
+    if logits.sentence is not None and sentence is not None:
+        gold = torch.from_numpy(sentence).to(logits.sentence.device)
+        if gold.is_floating_point():
+            soft = gold * (1 - smoothing) + smoothing / 2
+            total = binary_cross_entropy_with_logits(logits.sentence, soft, reduction="sum")
+            parts["loss"] = total / (rows * gold.shape[1])
+        else:
+            total = cross_entropy(logits.sentence, gold, reduction="sum", label_smoothing=smoothing)
+            parts["intent_loss" if tags is not None else "loss"] = total / rows
+    if logits.tags is not None and tags is not None:
+        device = logits.tags.device
+        gold = torch.from_numpy(tags.numbers).to(device)
+        if logits.transitions is None:
+            total = cross_entropy(
+                logits.tags, gold, reduction="sum", label_smoothing=smoothing, ignore_index=IGNORED
+            )
+        else:
+            offsets, allowed, starts = (
+                torch.from_numpy(part).to(device)
+                for part in (tags.offsets, tags.tag_set.allowed, tags.tag_set.starts)
+            )
+            total = crf_loss(logits.tags, offsets, gold, logits.transitions, allowed, starts)
+        parts["slot_loss" if sentence is not None else "loss"] = total / max(1, tokens)
+    return parts
+
+
+def train_step(
+    learner: Learner,
+    data: TrainingRows,
+    rows: npt.NDArray[np.int64],
+    step: int,
+    processes: Processes,
+) -> dict[str, float]:
+    """One step on a whole batch, of which this process takes its share.
+
+    Returns:
+        The parts of the loss of the whole batch.
+
+    Raises:
+        FloatingPointError: The loss is not finite.
+    """
+    settings = learner.settings
+    seed_step(settings.seed, step, processes.rank)
+    own = rows[processes.rank :: processes.world]
+    seed = int(np.random.default_rng([settings.seed, step]).integers(2**63))
+    logits = learner.train([data.texts[row] for row in own], seed)
+    tags = None
+    tokens = int(data.lengths[rows].sum())
+    if data.tag_set is not None:
+        offsets = np.concatenate(([0], np.cumsum(data.lengths[own])))
+        tags = GoldTags(data.batch_tags(own), offsets, data.tag_set)
+        tokens = int((data.batch_tags(rows) != IGNORED).sum())
+    parts = losses(
+        logits,
+        None if data.sentence is None else data.sentence[own],
+        tags,
+        smoothing=settings.label_smoothing,
+        rows=len(rows),
+        tokens=tokens,
+    )
+    weights = {"slot_loss": settings.slot_weight}
+    total = torch.stack([weights.get(name, 1.0) * value for name, value in parts.items()]).sum()
+    learner.optimizer.zero_grad(set_to_none=True)
+    # DistributedDataParallel averages over processes what is a sum here.
+    (total * processes.world).backward()
+    torch.nn.utils.clip_grad_norm_(learner.averaged.model.parameters(), settings.clip)
+    learner.optimizer.step()
+    learner.averaged.update(step)
+    found = dict(zip(parts, processes.sum(torch.stack(list(parts.values()))), strict=True))
+    if not all(math.isfinite(value) for value in found.values()):
+        raise FloatingPointError(f"the loss is {found} at step {step}; lower learning_rate")
+    return found
+
+
+def train(
+    learner: Learner,
+    data: TrainingRows,
+    run: RunFolder,
+    evaluate: Evaluate,
+    keep: Keep,
+    *,
+    processes: Processes,
+    progress: bool | None,
+    say: Callable[[str], object],
+) -> None:
+    """Train to the last epoch or until it no longer gets better, from a checkpoint if there is one.
+
+    Every evaluation is logged and followed by a checkpoint.
+
+    Args:
+        learner: what is trained.
+        data: on what.
+        run: where its log and checkpoints go.
+        evaluate: the score to be made large, and other figures to log.
+        keep: called with the row for the log after the best evaluation so far, to save the model.
+        processes: this process's place.
+        progress: show a bar; None shows one on a terminal.
+        say: called with a line about what is trained and with every row of the log.
+    """
+    settings = learner.settings
+    size = settings.batch_size * processes.world
+    least = max(_LEAST, processes.world)
+    steps = total_steps(len(data), settings, processes)
+    state = run.load_checkpoint() or {"step": 0, "waited": 0, "stopped": False}
+    first, waited, stopped = int(state["step"]), int(state["waited"]), bool(state["stopped"])
+    if "learner" in state:
+        learner.load(state["learner"])
+    if stopped or first >= steps:
+        return
+    weights = sum(parameter.numel() for parameter in learner.averaged.model.parameters())
+    say(f"{len(data)} rows, {weights:,} weights, {steps} steps of {size} rows, from step {first}")
+    show = progress if processes.first else False
+    meter = _Meter()
+    with run.bar("train", total=steps, unit="step", show=show) as bar:
+        bar.at(first, steps)
+        for step, rows in endless(data.lengths, size, settings.seed, first, steps, least=least):
+            warmup = round(settings.warmup * steps)
+            set_rate(learner.optimizer, settings.learning_rate * rate(step, steps, warmup))
+            parts = train_step(learner, data, rows, step, processes)
+            meter.add(parts, int(data.lengths[rows].sum()))
+            _show(bar, step + 1, steps, parts, meter, run)
+            if (step + 1) % settings.evaluate_every and step + 1 < steps:
+                continue
+            if processes.first:
+                score, scores = evaluate()
+                rate_now = round(learner.optimizer.param_groups[0]["lr"], 8)
+                figures = {"learning_rate": rate_now, **meter.means(), **scores}
+                better = run.keep_best(score, partial(_keep, keep, step + 1, figures))
+                waited = 0 if better else waited + 1
+                row = {"step": step + 1, **meter.clock(run), **figures}
+                run.log(row)
+                say(json.dumps(row))
+            stopped = processes.agree(bool(settings.patience) and waited >= settings.patience)
+            if processes.first:
+                run.save_checkpoint(
+                    {
+                        "step": step + 1,
+                        "waited": waited,
+                        "stopped": stopped,
+                        "learner": learner.state(),
+                    }
+                )
+            meter = _Meter()
+            if stopped:
+                break
+
+
+def _keep(keep: Keep, step: int, figures: Mapping[str, float], _path: Path) -> None:
+    keep({"step": step, **figures})
+
+
+def total_steps(rows: int, settings: TrainSettings, processes: Processes) -> int:
+    """Steps of a whole run.
+
+    Raises:
+        ValueError: Too few rows for a batch.
+    """
+    size = settings.batch_size * processes.world
+    each = count(rows, size, least=max(_LEAST, processes.world))
+    if not each:
+        raise ValueError(f"{rows} rows do not make a batch for {processes.world} processes")
+    return max(1, round(settings.epochs * each))
+
+
+class _Meter:
+    """Means of the losses, and tokens a second, since the last evaluation."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps = self.tokens = 0
+        self.started = time.monotonic()
+
+    def add(self, parts: Mapping[str, float], tokens: int) -> None:
+        for name, value in parts.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.steps += 1
+        self.tokens += tokens
+
+    def speed(self) -> float:
+        return self.tokens / max(1e-9, time.monotonic() - self.started)
+
+    def clock(self, run: RunFolder) -> dict[str, float]:
+        """What depends on the machine, and so is not stored with a model."""
+        return {"seconds": round(run.seconds(), 1), "tokens_per_second": round(self.speed())}
+
+    def means(self) -> dict[str, float]:
+        return {name: round(value / self.steps, 5) for name, value in self.sums.items()}
+
+
+def _show(
+    bar: Bar, done: int, steps: int, parts: Mapping[str, float], meter: _Meter, run: RunFolder
+) -> None:
+    shown = {**parts, **run.best_shown(), "tokens/s": meter.speed()}
+    bar.at(done, steps, **shown)
