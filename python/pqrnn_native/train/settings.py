@@ -125,15 +125,15 @@ def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
 
     Args:
         changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
-            another ``feature_size``, in whole words of 32, shows character n-grams.
+            another ``feature_size`` shows character n-grams, where it is a multiple of 64.
 
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
     """
     size = changes.get("feature_size")
-    half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
-    return replace(DEFAULT_PROJECTION, **{**half, **changes})
+    ngrams = {"ngram_size": 0 if size % 64 else size // 2} if isinstance(size, int) else {}
+    return replace(DEFAULT_PROJECTION, **{**ngrams, **changes})
 
 
 def default_config(
