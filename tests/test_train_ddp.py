@@ -53,7 +53,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(task: str, tmp_path: Pat
     program = PROGRAM.format(tests=str(Path(__file__).parent))
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "one"), "16", task],
-        env=environment(), check=True, timeout=120,
+        env=environment(), check=True, timeout=600,
     )  # fmt: skip
     port = free_port()
     workers = []
@@ -62,7 +62,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(task: str, tmp_path: Pat
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         command = [sys.executable, "-c", program, str(tmp_path / "two"), "8", task]
         workers.append(subprocess.Popen(command, env=environment(**ranked, **address)))
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=600) for worker in workers] == [0, 0]
     one, two = (
         torch.load(tmp_path / name / "best.pt", weights_only=True) for name in ("one", "two")
     )

@@ -47,7 +47,7 @@ class TrainSettings:
         dropout: after the bottleneck and after each layer, [0, 1).
         token_dropout: probability of showing a token without any features, [0, 1).
         distortion: probability of distorting a token's letters, [0, 1).
-        label_smoothing: [0, 1).
+        label_smoothing: of cross entropies, [0, 1); the likelihood of a CRF is left as it is.
         slot_weight: weight of the tags' loss beside the intent's 1.
         max_tokens: longer texts are cut while training; 0: never.
         patience: evaluations without a better one after which training stops; 0: never.
