@@ -14,18 +14,13 @@ TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
 DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
-DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
-    task: {
-        "bottleneck_size": 240,
-        "state_size": 128,
-        "kernel_size": 2,
-        "num_layers": 2,
-        "attention_heads": 4,
-        "skip": True,
-        "slot_context": task == "parse",
-        "crf": task != "classify",
-    }
-    for task in TASKS
+DEFAULT_SHAPE: Mapping[str, Any] = {
+    "bottleneck_size": 240,
+    "state_size": 128,
+    "kernel_size": 2,
+    "num_layers": 2,
+    "attention_heads": 4,
+    "skip": True,
 }
 
 
@@ -121,19 +116,18 @@ class TrainSettings:
 
 
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
-    """The projection that is used unless another is given.
-
-    Args:
-        changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
-            another ``feature_size`` shows character n-grams, where it is a multiple of 64.
+    """The default projection with changes; character n-grams keep their share of the features.
 
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
     """
+    changes = dict(changes)
     size = changes.get("feature_size")
-    ngrams = {"ngram_size": 0 if size % 64 else size // 2} if isinstance(size, int) else {}
-    return replace(DEFAULT_PROJECTION, **{**ngrams, **changes})
+    if isinstance(size, int):
+        share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
+        changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+    return replace(DEFAULT_PROJECTION, **changes)
 
 
 def default_config(
@@ -154,7 +148,7 @@ def default_config(
         intents: of ``"parse"``.
         slots: tags of ``"parse"`` and ``"tag"``.
         multi_label: of ``"classify"``.
-        projection: as for :func:`default_projection`.
+        projection: fields of :class:`ProjectionConfig` that are to differ from the default.
         **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
 
     Raises:
@@ -170,5 +164,5 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPES[task], **shape},
+        **{**DEFAULT_SHAPE, "crf": task != "classify", "slot_context": task == "parse", **shape},
     )
