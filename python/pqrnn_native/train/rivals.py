@@ -176,17 +176,10 @@ class Rival(nn.Module):
         self.attention = nn.Linear(self.body.width, heads if self.body.width % heads == 0 else 1)
         names = config.labels or config.intents
         self.sentence = nn.Linear(self.body.width, len(names)) if names else None
-<<<<<<< HEAD
-        self.tags = nn.Linear(self.body.width, len(config.slots)) if config.slots else None
-        self.transitions: nn.Parameter | None = None
-        if config.crf:
-            self.transitions = nn.Parameter(torch.zeros(len(config.slots), len(config.slots)))
-=======
         tags = len(config.slots)
         self.tags = nn.Linear(self.body.width, tags) if tags else None
         self.context = nn.Linear(self.body.width, tags, bias=False) if config.slot_context else None
         self.transitions = nn.Parameter(torch.zeros(tags, tags)) if config.crf else None
->>>>>>> loop
 
     def forward(
         self, features: Tensor, offsets: Tensor, *, index: Tensor

@@ -14,20 +14,6 @@ TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
 DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
-<<<<<<< HEAD
-DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
-    task: {
-        "bottleneck_size": 240,
-        "state_size": 128,
-        "kernel_size": 2,
-        "num_layers": 2,
-        "attention_heads": 4,
-        "skip": True,
-        "slot_context": task == "parse",
-        "crf": task != "classify",
-    }
-    for task in TASKS
-=======
 DEFAULT_SHAPE: Mapping[str, Any] = {
     "bottleneck_size": 240,
     "state_size": 128,
@@ -35,7 +21,6 @@ DEFAULT_SHAPE: Mapping[str, Any] = {
     "num_layers": 2,
     "attention_heads": 4,
     "skip": True,
->>>>>>> loop
 }
 
 
@@ -57,7 +42,7 @@ class TrainSettings:
         dropout: after the bottleneck and after each layer, [0, 1).
         token_dropout: probability of showing a token without any features, [0, 1).
         distortion: probability of distorting a token's letters, [0, 1).
-        label_smoothing: [0, 1).
+        label_smoothing: of cross entropies, [0, 1); the likelihood of a CRF is left as it is.
         slot_weight: weight of the tags' loss beside the intent's 1.
         max_tokens: longer texts are cut while training; 0: never.
         patience: evaluations without a better one after which training stops; 0: never.
@@ -131,32 +116,18 @@ class TrainSettings:
 
 
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
-<<<<<<< HEAD
-    """The projection that is used unless another is given.
-
-    Args:
-        changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
-            another ``feature_size``, in whole words of 32, shows character n-grams.
-=======
     """The default projection with changes; character n-grams keep their share of the features.
->>>>>>> loop
 
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
     """
-<<<<<<< HEAD
-    size = changes.get("feature_size")
-    half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
-    return replace(DEFAULT_PROJECTION, **{**half, **changes})
-=======
     changes = dict(changes)
     size = changes.get("feature_size")
     if isinstance(size, int):
         share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
         changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
     return replace(DEFAULT_PROJECTION, **changes)
->>>>>>> loop
 
 
 def default_config(
@@ -177,7 +148,7 @@ def default_config(
         intents: of ``"parse"``.
         slots: tags of ``"parse"`` and ``"tag"``.
         multi_label: of ``"classify"``.
-        projection: as for :func:`default_projection`.
+        projection: fields of :class:`ProjectionConfig` that are to differ from the default.
         **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
 
     Raises:
@@ -193,9 +164,5 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-<<<<<<< HEAD
-        **{**DEFAULT_SHAPES[task], **shape},
-=======
         **{**DEFAULT_SHAPE, "crf": task != "classify", "slot_context": task == "parse", **shape},
->>>>>>> loop
     )
