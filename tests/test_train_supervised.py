@@ -18,6 +18,7 @@ pytest.importorskip("matplotlib", reason="the run folder's curves need matplotli
 from invented import commands, labelled
 
 import pqrnn_native as pq
+from pqrnn_native.tags import TagSet
 from pqrnn_native.train import Example, Examples, TrainSettings, default_config, fit
 from pqrnn_native.train.batches import batches, count, endless
 from pqrnn_native.train.evaluate import evaluate
@@ -28,8 +29,9 @@ from pqrnn_native.train.learner import Learner, Logits, projected
 from pqrnn_native.train.plots import most_confused
 from pqrnn_native.train.processes import Processes
 from pqrnn_native.train.rows import IGNORED, encode_rows
+from pqrnn_native.train.settings import DEFAULT_PROJECTION
 from pqrnn_native.train.sources import dev_of, examples_of
-from pqrnn_native.train.supervised import losses
+from pqrnn_native.train.supervised import GoldTags, losses
 
 SMALL: dict[str, Any] = {
     "bottleneck_size": 24, "state_size": 12, "num_layers": 2, "projection": {"feature_size": 96},
@@ -207,13 +209,19 @@ def test_losses_are_sums_of_cross_entropies_over_given_counts() -> None:
     tags = torch.tensor(
         [[0.0, 0.0, 0.0, 0.0], [math.log(5.0), 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]]
     )
-    parts = losses(
-        Logits(sentence, tags), np.array([1, 0]), np.array([2, 0, IGNORED]),
-        smoothing=0.0, rows=4, tokens=8,
-    )  # fmt: skip
+    gold = GoldTags(
+        np.array([2, 0, IGNORED]), np.array([0, 1, 3]), TagSet(("O", "B-a", "B-b", "B-c"))
+    )
+    parts = losses(Logits(sentence, tags), np.array([1, 0]), gold, smoothing=0.0, rows=4, tokens=8)
     # -log(3/4) - log(1/2), and -log(1/4) - log(5/8)
     assert parts["intent_loss"].item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 4)
     assert parts["slot_loss"].item() == pytest.approx((math.log(4) + math.log(8 / 5)) / 8)
+    # A CRF without a preference shares a text's likelihood among its 4 and its 4 valid tags.
+    even = losses(
+        Logits(None, torch.zeros(3, 4), torch.zeros(4, 4)), None, gold,
+        smoothing=0.0, rows=1, tokens=2,
+    )["loss"].item()  # fmt: skip
+    assert even == pytest.approx(math.log(4))
     # With smoothing s the gold class weighs 1 - s + s / 2, the other s / 2.
     alone = losses(Logits(sentence, None), np.array([1, 1]), None, smoothing=0.2, rows=2, tokens=1)[
         "loss"
@@ -299,13 +307,15 @@ def test_settings_for_classifying() -> None:
 def test_the_default_shape_has_at_most_two_million_weights() -> None:
     # As many names as MTOP has in six languages.
     config = default_config(
-        "parse", intents=[f"i{k}" for k in range(117)], slots=["O", *(f"B-{k}" for k in range(200))]
+        "parse", intents=[f"i{k}" for k in range(117)], slots=["O", *(f"B-{k}" for k in range(160))]
     )
     assert config.parameter_count() <= 2_000_000
     assert default_config("tag", slots=("O",), state_size=64).state_size == 64
-    assert default_config("classify", labels="ab", projection={"lower": False}).projection == (
-        pq.ProjectionConfig(feature_size=1024, lower=False)
-    )
+    few = default_config("classify", labels="ab", projection={"feature_size": 200, "lower": False})
+    # Half of the features, in whole hash words of 32.
+    assert DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size == 0.5
+    assert (few.projection.feature_size, few.projection.ngram_size) == (200, 96)
+    assert not few.projection.lower
     with pytest.raises(ValueError, match="task must be one of parse, classify, tag, got 'sing'"):
         default_config("sing")  # type: ignore[arg-type]
 

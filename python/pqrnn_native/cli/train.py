@@ -15,11 +15,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._optional import require
-from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPES, TASKS, TrainSettings
+from ..train.settings import (
+    CLASSIFY_SHAPE,
+    DEFAULT_PROJECTION,
+    DEFAULT_SHAPE,
+    TASKS,
+    TrainSettings,
+)
 
 # Options that set a field of ProjectionConfig or PQRNNConfig: name, type, meaning.
 _PROJECTION = (
     ("feature_size", int, "ternary features of a token"),
+    ("ngram_size", int, "how many of them come from character n-grams"),
     ("split", str, "what separates tokens: words, space or codepoints"),
 )
 _MODEL = (
@@ -34,6 +41,7 @@ _MODEL = (
 _SWITCHES = (
     ("skip", "pool the bottleneck's output beside the last layer's"),
     ("slot_context", "let the whole text weigh in on each token's tag"),
+    ("crf", "learn which tag follows which"),
 )
 
 # Options that set a field of TrainSettings.
@@ -98,9 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a rival reads (default: projection)",
     )
     for name, kind, meaning in (*_PROJECTION, *_MODEL):
-        shape = {str(values.get(name, "")): None for values in DEFAULT_SHAPES.values()}
-        default = getattr(DEFAULT_PROJECTION, name, " or ".join(shape))
-        own = f" (default: {default})" if default else ""
+        default = getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPE.get(name))
+        smaller = f", {CLASSIFY_SHAPE[name]} to classify" if name in CLASSIFY_SHAPE else ""
+        own = "" if default is None else f" (default: {default}{smaller})"
         model.add_argument(_flag(name), type=kind, metavar="N", help=meaning + own)
     for name, meaning in _SWITCHES:
         model.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=meaning)

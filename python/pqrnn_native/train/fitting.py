@@ -202,7 +202,7 @@ def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
         ValueError: the file is damaged or its encoder is of another shape.
     """
     other = read_metadata(path).config
-    named = ("task", "labels", "intents", "slots", "slot_context")
+    named = ("task", "labels", "intents", "slots", "slot_context", "crf")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
     for model in (learner.averaged.model, learner.averaged.average):

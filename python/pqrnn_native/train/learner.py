@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import nn
 from ..config import PQRNNConfig
-from .inputs import Featurizer, ProjectedInputs
+from .inputs import Featurizer, Inputs, ProjectedInputs
 from .optim import Averaged, adamw
 from .processes import Processes
 from .settings import TrainSettings
@@ -25,8 +25,8 @@ class Logits(NamedTuple):
     Attributes:
         sentence: float32 ``[n, intents or labels]``; None for a tagger.
         tags: float32 ``[tokens, tags]``; None for a classifier.
-        transitions: float32 ``[tags, tags]``, what it scores that a tag (row) is followed by
-            another (column); None without a CRF.
+        transitions: float32 ``[tags, tags]``, the score of following a tag (row) by another
+            (column); None without a CRF.
     """
 
     sentence: Tensor | None
@@ -41,27 +41,24 @@ def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
     return nn.PQRNNForParsing(config, dropout)
 
 
-class _Outputs(torch.nn.Module):
-    """A model with all parts of :class:`Logits` as its outputs.
+class _Speaking(torch.nn.Module):
+    """A model that says all that its loss needs.
 
-    DistributedDataParallel looks there for the weights that take part in a loss.
+    Transitions are a parameter and no function of a text; they count as an output here, so that
+    DistributedDataParallel sees that they are used.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(
-        self, features: Tensor, index: Tensor, offsets: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        out = self.model(features, offsets, index=index)
+    def forward(self, inputs: Inputs) -> Logits:
+        out = self.model(inputs.features, inputs.offsets, index=inputs.index)
         sentence, tags = out if isinstance(out, tuple) else (out, None)
-        transitions = getattr(self.model, "transitions", None)
-        return (
-            None if sentence.shape[1] == 0 else sentence.float(),
-            None if tags is None else tags.float(),
-            None if transitions is None else transitions.clone(),
-        )
+        if sentence.shape[1] == 0:  # a tagger
+            sentence = None
+        parts = (sentence, tags, getattr(self.model, "transitions", None))
+        return Logits(*(None if part is None else part.float() for part in parts))
 
 
 class Learner:
@@ -90,13 +87,14 @@ class Learner:
         self.device = device
         self.averaged = Averaged(model.to(self.device), settings.ema)
         self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-        self._parallel: torch.nn.Module = _Outputs(model)
+        self._speaking: torch.nn.Module = _Speaking(model)
+        self._average = _Speaking(self.averaged.average)
         if processes.world > 1:
             for module in model.modules():
                 if hasattr(module, "synchronise"):
                     module.synchronise()
-            self._parallel = torch.nn.parallel.DistributedDataParallel(
-                self._parallel,
+            self._speaking = torch.nn.parallel.DistributedDataParallel(
+                self._speaking,
                 # Nothing asks a pure tagger's attention for a vector of the text.
                 find_unused_parameters=not (config.labels or config.intents),
             )
@@ -106,7 +104,8 @@ class Learner:
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            return Logits(*self._parallel(*inputs))
+            logits: Logits = self._speaking(inputs)
+        return logits
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 256
@@ -116,13 +115,13 @@ class Learner:
         Yields:
             The numbers of the batch's texts, their logits on the CPU, and their offsets.
         """
-        average = _Outputs(self.averaged.average.eval())
+        self.averaged.average.eval()
         order = np.argsort([len(text) for text in texts], kind="stable")
         with torch.inference_mode():
             for start in range(0, len(texts), batch_size):
                 rows = order[start : start + batch_size]
                 inputs = self.featurizer([texts[row] for row in rows])
-                out = average(*inputs.to(self.device))
+                out = self._average(inputs.to(self.device))
                 on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
                 yield rows, on_cpu, inputs.offsets.numpy()
 

@@ -155,7 +155,7 @@ class Rival(nn.Module):
 
     Args:
         kind: ``"lstm"`` (2 layers) or ``"transformer"`` (4 layers, 4 heads).
-        config: names the intents, labels and tags; width of the projection.
+        config: names the intents, labels and tags; heads and the projection are as it says.
         width: of an LSTM direction's state, or of the transformer; a multiple of 8.
         words: size of the vocabulary; None: the projection is read instead.
         dropout: on the inputs and within the layers.
@@ -172,13 +172,14 @@ class Rival(nn.Module):
             self.inputs = _EmbeddedWords(words, width)
         self.dropout = nn.Dropout(dropout)
         self.body: Any = (_LSTM if kind == "lstm" else _Transformer)(width, dropout)
-        self.attention = nn.Linear(self.body.width, 1)
+        heads = config.attention_heads
+        self.attention = nn.Linear(self.body.width, heads if self.body.width % heads == 0 else 1)
         names = config.labels or config.intents
         self.sentence = nn.Linear(self.body.width, len(names)) if names else None
-        self.tags = nn.Linear(self.body.width, len(config.slots)) if config.slots else None
-        self.transitions: nn.Parameter | None = None
-        if config.crf:
-            self.transitions = nn.Parameter(torch.zeros(len(config.slots), len(config.slots)))
+        tags = len(config.slots)
+        self.tags = nn.Linear(self.body.width, tags) if tags else None
+        self.context = nn.Linear(self.body.width, tags, bias=False) if config.slot_context else None
+        self.transitions = nn.Parameter(torch.zeros(tags, tags)) if config.crf else None
 
     def forward(
         self, features: Tensor, offsets: Tensor, *, index: Tensor
@@ -193,7 +194,13 @@ class Rival(nn.Module):
         states = self.dropout(self.body(padded, lengths.clamp(min=1))[valid])
         pooled = portable.attend(states, self.attention(states).to(states.dtype), offsets)
         sentence = pooled[:, :0] if self.sentence is None else self.sentence(pooled)
-        return sentence if self.tags is None else (sentence, self.tags(states))
+        if self.tags is None:
+            return sentence
+        tags = self.tags(states)
+        if self.context is not None:
+            terms = self.context(pooled)
+            tags = tags + terms.repeat_interleave(lengths, 0, output_size=len(tags))
+        return sentence, tags
 
 
 def widest(make: Callable[[int], nn.Module], budget: int) -> int:

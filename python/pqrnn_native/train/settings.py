@@ -14,28 +14,16 @@ TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
 DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
-_TAGGING_SHAPE: Mapping[str, Any] = {
+DEFAULT_SHAPE: Mapping[str, Any] = {
     "bottleneck_size": 240,
     "state_size": 128,
     "kernel_size": 2,
     "num_layers": 2,
     "attention_heads": 4,
     "skip": True,
-    "crf": True,
 }
-DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
-    "parse": {**_TAGGING_SHAPE, "slot_context": True},
-    # A third of the weights: a label needs less of a text than its slots do.
-    "classify": {
-        "bottleneck_size": 128,
-        "state_size": 64,
-        "kernel_size": 2,
-        "num_layers": 1,
-        "attention_heads": 4,
-        "skip": True,
-    },
-    "tag": _TAGGING_SHAPE,
-}
+# What is different to classify: a label needs less of a text than its slots do.
+CLASSIFY_SHAPE: Mapping[str, Any] = {"bottleneck_size": 128, "state_size": 64, "num_layers": 1}
 # Overfitting starts earlier where a text has one gold answer instead of one for each token.
 DEFAULT_DROPOUTS: Mapping[Task, float] = {"parse": 0.2, "classify": 0.4, "tag": 0.2}
 
@@ -58,7 +46,7 @@ class TrainSettings:
         dropout: after the bottleneck and after each layer, [0, 1).
         token_dropout: probability of showing a token without any features, [0, 1).
         distortion: probability of distorting a token's letters, [0, 1).
-        label_smoothing: [0, 1).
+        label_smoothing: of cross entropies, [0, 1); the likelihood of a CRF is left as it is.
         slot_weight: weight of the tags' loss beside the intent's 1.
         max_tokens: longer texts are cut while training; 0: never.
         patience: evaluations without a better one after which training stops; 0: never.
@@ -79,9 +67,9 @@ class TrainSettings:
     clip: float = 1.0
     ema: float = 0.998
     dropout: float | None = None
-    token_dropout: float = 0.05
-    distortion: float = 0.05
-    label_smoothing: float = 0.1
+    token_dropout: float = 0.1
+    distortion: float = 0.0
+    label_smoothing: float = 0.05
     slot_weight: float = 1.0
     max_tokens: int = 256
     patience: int = 10
@@ -144,19 +132,18 @@ class TrainSettings:
 
 
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
-    """The projection that is used unless another is given.
-
-    Args:
-        changes: fields of :class:`ProjectionConfig` that are to differ from the default. Half of
-            another ``feature_size``, in whole words of 32, shows character n-grams.
+    """The default projection with changes; character n-grams keep their share of the features.
 
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
     """
+    changes = dict(changes)
     size = changes.get("feature_size")
-    half = {"ngram_size": size // 64 * 32} if isinstance(size, int) else {}
-    return replace(DEFAULT_PROJECTION, **{**half, **changes})
+    if isinstance(size, int):
+        share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
+        changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+    return replace(DEFAULT_PROJECTION, **changes)
 
 
 def default_config(
@@ -179,7 +166,7 @@ def default_config(
         intents: of ``"parse"``.
         slots: tags of ``"parse"`` and ``"tag"``.
         multi_label: of ``"classify"``.
-        projection: as for :func:`default_projection`.
+        projection: fields of :class:`ProjectionConfig` that are to differ from the default.
         **shape: fields of :class:`PQRNNConfig` that are to differ from the default.
 
     Raises:
@@ -188,6 +175,9 @@ def default_config(
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    by_task = (
+        CLASSIFY_SHAPE if task == "classify" else {"crf": True, "slot_context": task == "parse"}
+    )
     return PQRNNConfig(
         task="classification" if task == "classify" else "parsing",
         projection=default_projection(projection or {}),
@@ -195,5 +185,5 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPES[task], **shape},
+        **{**DEFAULT_SHAPE, **by_task, **shape},
     )
