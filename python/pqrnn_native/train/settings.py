@@ -104,14 +104,14 @@ class TrainSettings:
         128 and more, and falls with the square root of smaller ones. Evaluation comes after each
         epoch, or after 50 steps if that is later.
 
-        For task ``"classify"`` a batch is a 128th of the rows, in 16 .. 128, epochs show about
+        For task ``"classify"`` a batch is a 128th of the rows, in 16 .. 64, epochs show about
         150,000 rows, but are at least 8 and at most 40, and the learning rate is 4e-3 for batches
         of 32 and more.
         """
         if rows < 2:
             raise ValueError(f"training needs at least 2 rows, got {rows}")
         classify = task == "classify"
-        share, largest = (128, 128) if classify else (64, 256)
+        share, largest = (128, 64) if classify else (64, 256)
         fitting = 2 ** round(math.log2(max(1.0, rows / share)))
         batch_size = self.batch_size or max(2, min(largest, max(16, fitting), rows) // processes)
         each = max(1, rows // (batch_size * processes))
