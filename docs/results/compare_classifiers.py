@@ -32,6 +32,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MultiLabelBinarizer
 
+import pqrnn_native
 from pqrnn_native.integrations.sklearn import PQRNNClassifier, PQRNNVectorizer
 from pqrnn_native.train import Examples
 from pqrnn_native.train.sources import dev_of, examples_of
@@ -226,8 +227,8 @@ def main() -> None:
             if options.out:
                 options.out.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     print("\n".join(table(rows)))
-    for package in ("pqrnn-native", "torch", "scikit-learn", "numpy"):
-        print(f"{package} {metadata.version(package)}", file=sys.stderr)
+    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "scikit-learn", "numpy")]
+    print(f"pqrnn-native {pqrnn_native.__version__}", *versions, sep=", ", file=sys.stderr)
 
 
 if __name__ == "__main__":
