@@ -118,6 +118,8 @@ class TrainSettings:
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     """The default projection with changes; character n-grams keep their share of the features.
 
+    A number of features that is no multiple of 32, a hash word, goes without n-grams.
+
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
@@ -126,7 +128,7 @@ def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     size = changes.get("feature_size")
     if isinstance(size, int):
         share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
-        changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+        changes.setdefault("ngram_size", int(share * size) // 32 * 32 if size % 32 == 0 else 0)
     return replace(DEFAULT_PROJECTION, **changes)
 
 
