@@ -63,9 +63,9 @@ class TrainSettings:
     clip: float = 1.0
     ema: float = 0.998
     dropout: float = 0.2
-    token_dropout: float = 0.05
-    distortion: float = 0.05
-    label_smoothing: float = 0.1
+    token_dropout: float = 0.1
+    distortion: float = 0.0
+    label_smoothing: float = 0.05
     slot_weight: float = 1.0
     max_tokens: int = 256
     patience: int = 10
