@@ -63,6 +63,23 @@ def test_projection(benchmark, compare, record_ratio, split, dtype):
     _record(benchmark, tokens)
 
 
+@pytest.mark.benchmark(group="projection: half of the features from character n-grams")
+@pytest.mark.parametrize("size", [1024, 4096])
+def test_ngrams(benchmark, compare, size):
+    plain = pq.Projection(size)
+    projection = pq.Projection(size, ngram_size=size // 2)
+    features, offsets = projection.ragged(TEXTS)
+    whole, same_offsets = plain.ragged(TEXTS)
+    np.testing.assert_array_equal(offsets, same_offsets)
+    np.testing.assert_array_equal(features[:, : size // 2], whole[:, : size // 2])
+    del features, whole
+    # Wanted: at most twice the time.
+    rivals = {"without n-grams": lambda: plain.ragged(TEXTS)}
+    target = {"without n-grams": 0.5}
+    compare(lambda: projection.ragged(TEXTS), rivals, rounds=60, target=target)
+    _record(benchmark, int(offsets[-1]))
+
+
 @pytest.mark.benchmark(group="projection: text to features, with rivals")
 def test_projection_against_sklearn(benchmark, compare):
     text = bench_rivals.need("sklearn.feature_extraction.text")

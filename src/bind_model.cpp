@@ -212,12 +212,18 @@ py::object transitions(const pqrnn::Model& self) {
 }
 
 void check_offsets(const SpanArray& offsets, py::ssize_t rows) {
+  if (offsets.ndim() != 1 || offsets.size() < 1) {
+    throw py::value_error("offsets must be [texts + 1], got " + std::to_string(offsets.ndim()) +
+                          " dimensions and " + std::to_string(offsets.size()) + " elements");
+  }
   const std::int64_t* const at = offsets.data();
-  const py::ssize_t count = offsets.size();
-  bool good = offsets.ndim() == 1 && count > 0 && at[0] == 0 && at[count - 1] == rows;
-  for (py::ssize_t i = 1; good && i < count; ++i) good = at[i] >= at[i - 1];
-  if (good) return;
-  throw py::value_error("offsets must ascend from 0 to the number of rows " + std::to_string(rows));
+  const py::ssize_t last = offsets.size() - 1;
+  for (py::ssize_t i = 0; i <= last; ++i) {
+    if (at[i] >= (i ? at[i - 1] : 0) && (i || at[0] == 0) && (i < last || at[i] == rows)) continue;
+    throw py::value_error("offsets must ascend from 0 to the number of rows " +
+                          std::to_string(rows) + ", got offsets[" + std::to_string(i) +
+                          "] = " + std::to_string(at[i]));
+  }
 }
 
 // int64 [tokens]: see csrc/model/tagging.h.

@@ -85,6 +85,10 @@ std::unique_ptr<Batch> project(const std::shared_ptr<Operator>& self, py::handle
   batch->owner = self;
   const py::gil_scoped_release release;
   batch->offsets.reserve(views.views().size() + 1);
+  std::size_t bytes = 0;
+  for (const std::string_view text : views.views()) bytes += text.size();
+  // Fewer tokens than that in texts of spaced words, so that the seeds stay where they are.
+  batch->projected.seeds.reserve(bytes / 4 * self->projector.seed_words());
   self->for_each(views.views(), {random, seed},
                  [&](pqrnn::RandomStreams* streams, std::string_view text) {
                    self->projector.append(text, streams, batch->projected);

@@ -49,6 +49,9 @@ def test_shapes_of_all_tensors() -> None:
     context = dataclasses.replace(parsing, slot_context=True)
     assert context.tensor_shapes()["slots.context.weight"] == (3, 256)
     assert context.parameter_count() - parsing.parameter_count() == 3 * 256
+    crf = dataclasses.replace(parsing, crf=True)
+    assert crf.tensor_shapes()["slots.transitions"] == (3, 3)
+    assert crf.parameter_count() - parsing.parameter_count() == 3 * 3
     tagger = dataclasses.replace(parsing, intents=())
     assert parsing.tensor_shapes().keys() - tagger.tensor_shapes().keys() == {
         "intent.weight", "intent.bias",
@@ -79,6 +82,7 @@ def test_shapes_of_all_tensors() -> None:
         ({"intents": ("a",)}, "intents must be empty for task 'embedding'"),
         ({"multi_label": True}, "multi_label=True needs task='classification'"),
         ({"slot_context": True}, "slot_context=True needs task='parsing', got 'embedding'"),
+        ({"crf": True}, "crf=True needs task='parsing', got 'embedding'"),
     ],
 )
 def test_bad_values_are_named(fields: dict[str, Any], message: str) -> None:
@@ -118,6 +122,9 @@ def test_wrong_types_are_named(fields: dict[str, Any], message: str) -> None:
         ({"doc_size_levels": 17}, "doc_size_levels .* got 17"),
         ({"feature_size": 3, "all_caps": 1.0}, "feature_size must be at least 4 .* got 3"),
         ({"alphabetic_only": True, "vocabulary": "abc"}, "vocabulary must be empty .* got 'abc'"),
+        ({"ngram_size": 31}, r"ngram_size must be a multiple of 32 in \[0, 512\], got 31"),
+        ({"ngram_max": 1}, r"ngram_max must be in \[2, 8\], got 1"),
+        ({"split": "space", "split_apostrophes": True}, "split_apostrophes=True needs split="),
     ],
 )
 def test_bad_projections_are_named(fields: dict[str, Any], message: str) -> None:
@@ -203,11 +210,22 @@ BAD_JSON = [
     ('{"lower": 1}', "."),
     ('{"skip": 0}', "."),
     ('{"slot_context": true}', "slot_context=True needs task"),
+    ('{"crf": true}', "crf=True needs task"),
     ('{"task": "parsing"}', "slots must not be empty"),
     ('{"task": "parsing", "slots": ["O"], "labels": ["a"]}', "labels must be empty"),
     ('{"intents": ["a"]}', "intents must be empty"),
     ('{"projection": {"all_caps": 0.5, "feature_size": 3}}', "."),
     ('{"projection": {"alphabetic_only": true, "vocabulary": "a"}}', "."),
+    ('{"projection": {"split": "space", "split_apostrophes": true}}', "split_apostrophes=True"),
+    ('{"projection": {"ngram_size": 33}}', "ngram_size"),
+    ('{"projection": {"ngram_size": 544}}', "ngram_size"),
+    ('{"projection": {"ngram_size": -32}}', "ngram_size"),
+    ('{"projection": {"ngram_size": 32, "feature_size": 100}}', "feature_size"),
+    ('{"projection": {"ngram_size": 32, "hash": "xfixhash8"}}', "hash"),
+    ('{"projection": {"ngram_min": 0}}', "ngram_min"),
+    ('{"projection": {"ngram_min": 5}}', "ngram_max"),
+    ('{"projection": {"ngram_max": 9}}', "ngram_max"),
+    ('{"projection": {"split_apostrophes": 1}}', "."),
 ]
 
 
@@ -229,7 +247,15 @@ def test_cpp_reads_what_python_writes(whitespace: str, tmp_path: Path, rng: Any)
     config = PQRNNConfig(
         task="classification",
         labels=("plain", 'quo"te\\', "tab\t\n\x01", "é你🙂", "."),
-        projection=ProjectionConfig(feature_size=40, vocabulary='aé"\\/🙂', first_cap=0.3),
+        projection=ProjectionConfig(
+            feature_size=64,
+            vocabulary='aé"\\/🙂',
+            first_cap=0.3,
+            split_apostrophes=True,
+            ngram_size=32,
+            ngram_min=3,
+            ngram_max=5,
+        ),
         zoneout=0.123456789,
         **{name: value for name, value in TINY.items() if name != "output_size"},
     )

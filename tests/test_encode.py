@@ -62,6 +62,17 @@ CONFIGS = {
         ),
         bottleneck_size=48, state_size=16, num_layers=1, skip=True, output_size=20,
     ),
+    "ngrams": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(
+            feature_size=1120, ngram_size=1056, ngram_min=1, ngram_max=3, split_apostrophes=True,
+            eos=True,
+        ),
+        bottleneck_size=40, state_size=24, num_layers=2, output_size=20,
+    ),
+    "ngrams-alone": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(feature_size=256, ngram_size=256, first_cap=1.0),
+        bottleneck_size=40, state_size=24, num_layers=1, output_size=20,
+    ),
     "classes": pq.PQRNNConfig(
         task="classification", projection=pq.ProjectionConfig(feature_size=64, split="codepoints"),
         bottleneck_size=32, state_size=32, num_layers=1, labels=LABELS,

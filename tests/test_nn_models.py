@@ -51,6 +51,7 @@ CONFIGS = {
     "parsing": make("parsing", attention_heads=3, kernel_size=2, zoneout=0.3),
     "parsing-skip-ifo": make("parsing", pooling="ifo", skip=True, num_layers=1, kernel_size=3),
     "parsing-context": make("parsing", slot_context=True, attention_heads=2, num_layers=3),
+    "parsing-crf": make("parsing", crf=True),
     "tagger": make("parsing", intents=(), bidirectional=False, kernel_size=1),
     "tagger-context": make(
         "parsing",
@@ -266,7 +267,8 @@ def test_zoneout_of_a_layer_holds_what_the_twin_holds(rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "deep-ifo", "parsing", "parsing-context", "tagger", "classes-ifo"]
+    "name",
+    ["plain", "deep-ifo", "parsing", "parsing-context", "parsing-crf", "tagger", "classes-ifo"],
 )
 def test_export_and_load(name: str, rng: np.random.Generator) -> None:
     config = CONFIGS[name]
@@ -303,7 +305,7 @@ def test_loading_the_wrong_tensors(rng: np.random.Generator) -> None:
 
 ENGINE = [
     "plain", "one-layer-f", "deep-ifo", "skip-heads", "classes", "parsing", "parsing-skip-ifo",
-    "parsing-context", "tagger", "tagger-context",
+    "parsing-context", "parsing-crf", "tagger", "tagger-context",
 ]  # fmt: skip
 
 

@@ -56,6 +56,7 @@ MANY = ("O", *(f"{kind}-{n}" for n in range(20) for kind in "BI"), *(f"O@-{n}|B-
 CONFIGS = {
     "plain": SMALL,
     "context": change(slot_context=True),
+    "crf": change(crf=True),
     "tagger": change(intents=()),
     "tagger-context": change(intents=(), slot_context=True, state_size=7),
     "skip-heads": change(
@@ -404,6 +405,10 @@ def configured(**fields: Any) -> Any:
         (without("slots.weight"), "tensor 'slots.weight' is missing"),
         (without("slots.bias"), "tensor 'slots.bias' is missing"),
         (without("slots.context.weight"), "tensor 'slots.context.weight' is missing"),
+        (without("slots.transitions"), "tensor 'slots.transitions' is missing"),
+        (reshaped("slots.transitions", 25), r"'slots.transitions' has shape \[25\], .*\[5, 5\]"),
+        (configured(crf=False), "1 tensors that its configuration does not know"),
+        (configured(crf=1), "crf must be a boolean"),
         (
             reshaped("intent.weight", 36, 3),
             r"has shape \[36, 3\], its configuration says \[3, 36\]",
@@ -422,13 +427,17 @@ def configured(**fields: Any) -> Any:
         (configured(slot_context=1), "slot_context must be a boolean"),
         (configured(labels=["a"]), "labels must be empty"),
         (configured(task="embedding", intents=[], slots=[]), "slot_context=True needs task"),
+        (
+            configured(task="embedding", intents=[], slots=[], slot_context=False),
+            "crf=True needs task 'parsing'",
+        ),
         (configured(task="embedding", slot_context=False), "intents must be empty"),
     ],
 )
 def test_damaged_files_are_refused(
     damage: Any, message: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    path, _ = twin.random_model(CONFIGS["context"], rng, tmp_path)
+    path, _ = twin.random_model(change(slot_context=True, crf=True), rng, tmp_path)
     data = path.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
@@ -445,6 +454,43 @@ def test_damaged_files_are_refused(
     path.write_bytes(bad)
     with pytest.raises(ValueError, match=f"cannot load .*{message}"):
         pq.load(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_transitions_must_be_finite(value: float, tmp_path: Path, rng: np.random.Generator) -> None:
+    path, _ = twin.random_model(CONFIGS["crf"], rng, tmp_path)
+    data = bytearray(path.read_bytes())
+    end = 8 + int.from_bytes(data[:8], "little")
+    begin = end + json.loads(data[8:end])["slots.transitions"]["data_offsets"][0]
+    data[begin + 28 : begin + 32] = np.float32(value).tobytes()
+    with pytest.raises(ValueError, match=r"'slots.transitions' holds a value that is not finite"):
+        pq.Parser(bytes(data))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_transitions_decide(dtype: Any, isa: str, tmp_path: Path) -> None:
+    """Every token says B-a; but O is to follow it, and B-a is to follow O."""
+    config = change(crf=True)
+    tensors = {name: np.zeros(shape) for name, shape in config.tensor_shapes().items()}
+    tensors["slots.bias"][TAGS.index("B-a")] = 3
+    save_model(tmp_path / "m", config, tensors, dtype=dtype)
+    assert len(load(tmp_path / "m").parse("a b c d e").slots) == 5
+    tensors["slots.transitions"][TAGS.index("B-a"), TAGS.index("O")] = 2
+    tensors["slots.transitions"][TAGS.index("O"), TAGS.index("B-a")] = 2
+    save_model(tmp_path / "m", config, tensors, dtype=dtype)
+    parser = load(tmp_path / "m")
+    # B O B O B: 3 * 3 + 4 * 2 = 17; B B B B B: 15; B B O B O ..: less.
+    wanted = [(0, 1, "a", "a"), (4, 5, "a", "c"), (8, 9, "a", "e")]
+    assert parser.parse("a b c d e").slots == wanted
+    assert [parse.slots for parse in parser.parse(["b", "a b c d e", ""])] == [
+        [(0, 1, "a", "b")], wanted, [],
+    ]  # fmt: skip
+    assert pickle.loads(pickle.dumps(parser)).parse("a b c d e").slots == wanted
+    found = parser._core.transitions
+    assert found is not None
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, tensors["slots.transitions"], rtol=1e-6)
+    assert constant(tmp_path, "O")._core.transitions is None
 
 
 def test_other_classes_refuse_parsers(parser: pq.Parser, tmp_path: Path) -> None:

@@ -160,6 +160,17 @@ def test_spans_of_normalized_texts_point_into_the_original() -> None:
     ]
 
 
+def test_apostrophes_apart() -> None:
+    project = Projection(8, split_apostrophes=True)
+    text = "L\u2019album d'hier isn\u02bct today's"
+    assert project.words(text) == encoded(
+        "l", "\u2019", "album", "d", "'", "hier", "isn\u02bct", "today", "'", "s"
+    )
+    assert [text[a:b] for a, b in project.spans(text)][:3] == ["L", "\u2019", "album"]
+    plain = Projection(8)
+    assert project.ragged("no such thing")[0].tolist() == plain.ragged("no such thing")[0].tolist()
+
+
 def test_filters() -> None:
     # Capitals in a vocabulary count for nothing, because words are lower-cased.
     assert Projection(8, vocabulary="abc\u00c4").words("Abc xa? \u00c4") == encoded(
@@ -375,6 +386,12 @@ def test_published_defaults() -> None:
         ({"feature_size": 3, "all_caps": 1.0}, ValueError, "feature_size must be at least 4"),
         ({"feature_size": 1, "doc_size_levels": 1}, ValueError, "feature_size must be at least 2"),
         ({"allow_empty": 0}, TypeError, "allow_empty"),
+        ({"split_apostrophes": 1}, TypeError, "split_apostrophes must be bool, got 1"),
+        (
+            {"split_apostrophes": True, "split": "space"},
+            ValueError,
+            "split_apostrophes=True needs split='words', got split='space'",
+        ),
     ],
 )
 def test_bad_settings(options: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -14,7 +14,24 @@ from pqrnn_native.reference.projection import Philox, ReferenceProjection, hash_
 
 # Pieces that meet the rules of the specification, so that random texts hit them often.
 PIECES = [
-    *(" ", "  ", "a", "A", "aaa", "haha", "x1", "111", ".", "!!", "'", "\u2019", ",", "<BOS>", "\0", "\t"),
+    *(
+        " ",
+        "  ",
+        "a",
+        "A",
+        "aaa",
+        "haha",
+        "x1",
+        "111",
+        ".",
+        "!!",
+        "'",
+        "\u2019",
+        ",",
+        "<BOS>",
+        "\0",
+        "\t",
+    ),
     *(
         "\u00e9",
         "\u00c9",

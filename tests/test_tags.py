@@ -279,8 +279,16 @@ def test_shapes_are_checked() -> None:
     tags = TagSet(["O", "B-X"])
     with pytest.raises(ValueError, match=r"\[tokens, 2\], got \(3, 4\)"):
         tags.best(np.zeros((3, 4), np.float32))
-    for offsets in ([0, 2], [1, 3], [0, 2, 1, 3], []):
-        with pytest.raises(ValueError, match=re.escape(f"from 0 to 3, got {offsets}")):
+    wrong = {
+        (0, 2): "from 0 to the number of rows 3, got offsets[1] = 2",
+        (1, 3): "got offsets[0] = 1",
+        (0, 2, 1, 3): "got offsets[2] = 1",
+        (-1, 3): "got offsets[0] = -1",
+        (0, 2**62, 3): "got offsets[2] = 3",
+        (): "offsets must be [texts + 1], got 1 dimensions and 0 elements",
+    }
+    for offsets, message in wrong.items():
+        with pytest.raises(ValueError, match=re.escape(message)):
             tags.best(np.zeros((3, 2), np.float32), offsets)
     with pytest.raises(ValueError, match="got 3 for 2"):
         tags.spans(np.zeros((3, 2), np.float32), [(0, 1), (1, 2)])

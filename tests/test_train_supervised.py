@@ -284,6 +284,7 @@ def test_settings_follow_from_the_number_of_rows() -> None:
     assert large.evaluate_every == 70_000 // 256
     assert TrainSettings(epochs=3, batch_size=8).resolve(5000).epochs == 3
     assert TrainSettings().resolve(70_000, processes=2).batch_size == 128
+    assert TrainSettings().resolve(5000, task="tag").dropout == 0.2
     with pytest.raises(ValueError, match="at least 2 rows, got 1"):
         TrainSettings().resolve(1)
     for name, value in (
@@ -292,6 +293,15 @@ def test_settings_follow_from_the_number_of_rows() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             TrainSettings(**{name: value})
+
+
+def test_settings_for_classifying() -> None:
+    few, some, many = (TrainSettings().resolve(n, task="classify") for n in (100, 5000, 100_000))
+    assert [s.epochs for s in (few, some, many)] == [40, 30, 8]
+    assert [s.batch_size for s in (few, some, many)] == [16, 32, 128]
+    assert few.learning_rate < some.learning_rate == many.learning_rate == 4e-3
+    assert some.dropout == 0.4
+    assert TrainSettings(dropout=0.0).resolve(5000, task="classify").dropout == 0.0
 
 
 def test_the_default_shape_has_at_most_two_million_weights() -> None:

@@ -50,6 +50,28 @@ def test_ill_formed_bytes(data: bytes, spans: list[tuple[int, int]]) -> None:
     assert _core.split_words(data) == spans
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("today's", "today|'|s"),
+        ("l\u2019album", "l|\u2019|album"),
+        ("I can't, they\u2019re", "I|can|'|t|,|they|\u2019|re"),
+        ("''a''", "'|'|a|'|'"),
+        ("rock 'n' roll", "rock|'|n|'|roll"),
+        ("5'6 a.b 1,000", "5|'|6|a.b|1,000"),
+        ("d\u02bcune", "d\u02bcune"),  # a letter
+        ("\u05d0'\u05d1", "\u05d0|'|\u05d1"),
+        ("\u00e9't\u00e9 x'\u00e9", "\u00e9|'|t\u00e9|x|'|\u00e9"),
+        ("a'\u0308b", "a|'\u0308|b"),  # characters stay whole
+        ("no such thing", "no|such|thing"),
+    ],
+)
+def test_apostrophes_apart(text: str, tokens: str) -> None:
+    data = text.encode()
+    spans = _core.split_words(data, split_apostrophes=True)
+    assert [data[begin:end].decode() for begin, end in spans] == tokens.split("|")
+
+
 def test_only_bytes_are_taken() -> None:
     for wrong in ("text", None, 3, bytearray(b"x")):
         with pytest.raises(TypeError):
@@ -72,11 +94,11 @@ scalar_text = st.text(st.characters(codec="utf-8"), max_size=24)
 
 
 @settings(max_examples=1500)
-@given(st.one_of(rule_text, scalar_text))
-def test_fast_is_the_twin(text: str) -> None:
+@given(st.one_of(rule_text, scalar_text), st.booleans())
+def test_fast_is_the_twin(text: str, split_apostrophes: bool) -> None:
     data = text.encode()
-    spans = _core.split_words(data)
-    assert _core.to_char_spans(data, spans) == twin.split_words(text)
+    spans = _core.split_words(data, split_apostrophes)
+    assert _core.to_char_spans(data, spans) == twin.split_words(text, split_apostrophes)
 
 
 def test_every_pair_and_triple_is_the_twins() -> None:
@@ -86,8 +108,9 @@ def test_every_pair_and_triple_is_the_twins() -> None:
     texts += [a + b + c for a in kinds.values() for b in kinds.values() for c in kinds.values()]
     for text in texts:
         data = text.encode()
-        fast = _core.to_char_spans(data, _core.split_words(data))
-        assert fast == twin.split_words(text), ascii(text)
+        for apart in (False, True):
+            fast = _core.to_char_spans(data, _core.split_words(data, apart))
+            assert fast == twin.split_words(text, apart), ascii(text)
 
 
 @settings(max_examples=500)

@@ -1,8 +1,8 @@
 // The vector of this instruction set: kLanes floats and the dozen operations that the dense
-// kernels need. With plain arrays GCC 12 keeps no tile of sums in registers in the generic build
-// (10 instead of 45 GFLOP/s, 128 rows). For AVX2 and AVX-512 it does, and on a Zen 5 they are
-// equally fast (121 and 241 GFLOP/s of 125 and 250), but as our builds fuse no a * b + c on their
-// own, CPUs that lack separate adders would lose half.
+// and Viterbi kernels need. With plain arrays GCC 12 keeps no tile of sums in registers in the
+// generic build (10 instead of 45 GFLOP/s, 128 rows). For AVX2 and AVX-512 it does, and on a Zen 5
+// they are equally fast (121 and 241 GFLOP/s of 125 and 250), but as our builds fuse no a * b + c
+// on their own, CPUs that lack separate adders would lose half.
 //
 // This header has no include guard on purpose: it belongs to body.h.
 
@@ -21,8 +21,11 @@ inline V v_div(V a, V b) { return _mm512_div_ps(a, b); }
 inline V v_fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }  // a * b + c
 inline V v_min(V a, V b) { return _mm512_min_ps(a, b); }            // b when one is NaN
 inline V v_max(V a, V b) { return _mm512_max_ps(a, b); }            // b when one is NaN
-inline V v_round(V x) { return _mm512_roundscale_ps(x, 0x08); }     // to nearest, no exception
-inline V v_exp2(V n) {                                              // n integral, -126..127
+inline V v_if_greater(V a, V b, V x, V y) {                         // a > b ? x : y
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
+}
+inline V v_round(V x) { return _mm512_roundscale_ps(x, 0x08); }  // to nearest, no exception
+inline V v_exp2(V n) {                                           // n integral, -126..127
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
@@ -42,6 +45,9 @@ inline V v_div(V a, V b) { return _mm256_div_ps(a, b); }
 inline V v_fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 inline V v_min(V a, V b) { return _mm256_min_ps(a, b); }
 inline V v_max(V a, V b) { return _mm256_max_ps(a, b); }
+inline V v_if_greater(V a, V b, V x, V y) {
+  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 inline V v_round(V x) { return _mm256_round_ps(x, 0x08); }
 inline V v_exp2(V n) {
   return _mm256_castsi256_ps(
@@ -63,6 +69,10 @@ inline V v_div(V a, V b) { return _mm_div_ps(a, b); }
 inline V v_fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
 inline V v_min(V a, V b) { return _mm_min_ps(a, b); }
 inline V v_max(V a, V b) { return _mm_max_ps(a, b); }
+inline V v_if_greater(V a, V b, V x, V y) {
+  const V greater = _mm_cmpgt_ps(a, b);
+  return _mm_or_ps(_mm_and_ps(greater, x), _mm_andnot_ps(greater, y));
+}
 inline V v_round(V x) { return _mm_cvtepi32_ps(_mm_cvtps_epi32(x)); }
 inline V v_exp2(V n) {
   return _mm_castsi128_ps(
@@ -85,6 +95,7 @@ inline V v_fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 // As on x86, the second operand when one is NaN.
 inline V v_min(V a, V b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 inline V v_max(V a, V b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+inline V v_if_greater(V a, V b, V x, V y) { return vbslq_f32(vcgtq_f32(a, b), x, y); }
 inline V v_round(V x) { return vrndnq_f32(x); }
 inline V v_exp2(V n) {
   return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
@@ -106,6 +117,7 @@ inline V v_div(V a, V b) { return a / b; }
 inline V v_fma(V a, V b, V c) { return a * b + c; }
 inline V v_min(V a, V b) { return a < b ? a : b; }
 inline V v_max(V a, V b) { return a > b ? a : b; }
+inline V v_if_greater(V a, V b, V x, V y) { return a > b ? x : y; }
 // Adding and taking away 1.5 * 2^23 leaves no room for a fraction; |x| < 2^22.
 inline V v_round(V x) { return (x + 12582912.0f) - 12582912.0f; }
 inline V v_exp2(V n) {

@@ -17,8 +17,8 @@ constexpr std::size_t kSegment = 256;
 struct Search {
   const Kernels& kernels;
   const TagScores& scores;
-  FloatBuffer marks;                // [segments, S] scores at the last token before each but the first
-  FloatBuffer turns;                // [2, S]
+  FloatBuffer marks;  // [segments, S] scores at the last token before each but the first
+  FloatBuffer turns;  // [2, S]
   std::vector<std::uint16_t> back;  // [segment, S]
 
   // The scores at token end - 1 from those at begin - 1, and the way back between them.

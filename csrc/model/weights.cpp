@@ -315,8 +315,8 @@ Status load_heads(TensorReader& reader, const ModelConfig& config, std::size_t l
   const std::size_t rows = config.slots.size();
   PQRNN_TRY(load_head(reader, "slots", rows, true, config, lanes, weights, weights.slots));
   if (config.slot_context) {
-    PQRNN_TRY(load_head(reader, "slots.context", rows, false, config, lanes, weights,
-                        weights.context));
+    PQRNN_TRY(
+        load_head(reader, "slots.context", rows, false, config, lanes, weights, weights.context));
   }
   if (!config.crf) return {};
   return reader.weight("slots.transitions", {rows, rows}, weights.transitions);

@@ -26,6 +26,12 @@ std::uint64_t load_tail(const char* p, std::size_t count, std::string_view conte
   return load_le(p, count);
 }
 
+// Eight characters of one byte each, first byte lowest.
+char32_t* widen(std::uint64_t bytes, char32_t* characters) {
+  for (int i = 0; i < 8; ++i) characters[i] = bytes >> (8 * i) & 0xff;
+  return characters + 8;
+}
+
 void extend(Fingerprint f, std::size_t pairs, std::uint64_t* codes) {
   for (std::size_t pair = 0; pair < pairs; ++pair) {
     codes[2 * pair] = f.low;
@@ -123,8 +129,11 @@ Fingerprint murmur_fingerprint(std::string_view word, CharMode mode) {
   return result;
 }
 
-bool ascii_lower_fingerprint(std::string_view word, std::string_view context, bool lower,
-                             Fingerprint& result) {
+namespace {
+
+template <bool kKeep>
+bool hash_in_place(std::string_view word, std::string_view context, bool lower, Fingerprint& result,
+                   char32_t* characters) {
   if (word.empty()) return false;
   MurmurState state(word.size());
   const char* p = word.data();
@@ -132,15 +141,31 @@ bool ascii_lower_fingerprint(std::string_view word, std::string_view context, bo
   for (; left >= 8; left -= 8, p += 8) {
     const std::uint64_t d = load_le(p, 8);
     if (d & kHighBits) return false;
-    state.block(lower ? lower_ascii(d) : d);
+    const std::uint64_t lowered = lower ? lower_ascii(d) : d;
+    state.block(lowered);
+    if (kKeep) characters = widen(lowered, characters);
   }
   if (left > 0) {
     const std::uint64_t d = load_tail(p, left, context);
     if (d & kHighBits) return false;
-    state.tail(lower ? lower_ascii(d) : d);
+    const std::uint64_t lowered = lower ? lower_ascii(d) : d;
+    state.tail(lowered);
+    if (kKeep) widen(lowered, characters);
   }
   state.finish(result.low, result.high);
   return true;
+}
+
+}  // namespace
+
+bool ascii_lower_fingerprint(std::string_view word, std::string_view context, bool lower,
+                             Fingerprint& result) {
+  return hash_in_place<false>(word, context, lower, result, nullptr);
+}
+
+bool ascii_lower_fingerprint(std::string_view word, std::string_view context, bool lower,
+                             Fingerprint& result, char32_t* characters) {
+  return hash_in_place<true>(word, context, lower, result, characters);
 }
 
 }  // namespace pqrnn

@@ -34,5 +34,8 @@ Fingerprint murmur_fingerprint(std::string_view word, CharMode mode);
 // the word may be read, never bytes outside the context.
 bool ascii_lower_fingerprint(std::string_view word, std::string_view context, bool lower,
                              Fingerprint& result);
+// The same, writing the lower-cased characters too; the room for them is a multiple of eight.
+bool ascii_lower_fingerprint(std::string_view word, std::string_view context, bool lower,
+                             Fingerprint& result, char32_t* characters);
 
 }  // namespace pqrnn

@@ -18,18 +18,11 @@ std::uint64_t signed_groups(std::uint64_t bits) { return 2 * kSigns - (bits & kS
 
 }  // namespace
 
-void NgramRun::clear() {
-  size_ = 1;
-  ends_.clear();
-}
-
-char32_t* NgramRun::room(std::size_t count) {
-  if (characters_.size() < size_ + count + 1) characters_.resize(2 * (size_ + count + 1));
-  return characters_.data() + size_;
-}
+void NgramRun::grow(std::size_t count) { characters_.resize(2 * (size_ + count + 8)); }
 
 void NgramRun::add(std::string_view word) {
-  char32_t* to = room(word.size());
+  char32_t* const first = room(word.size());
+  char32_t* to = first;
   const char* const end = word.data() + word.size();
   for (const char* p = word.data(); p < end; ++to) {
     *to = kReplacement;
@@ -37,18 +30,7 @@ void NgramRun::add(std::string_view word) {
     if (length == 0) length = ill_formed_length(p, end);
     p += length;
   }
-  size_ = static_cast<std::size_t>(to - characters_.data());
-  ends_.push_back(size_);
-}
-
-void NgramRun::add_ascii(std::string_view token, bool lower) {
-  char32_t* const to = room(token.size());
-  for (std::size_t i = 0; i < token.size(); ++i) {
-    const unsigned char c = static_cast<unsigned char>(token[i]);
-    to[i] = lower && c >= 'A' && c <= 'Z' ? c + 32 : c;
-  }
-  size_ += token.size();
-  ends_.push_back(size_);
+  close_token(static_cast<std::size_t>(to - first));
 }
 
 Ngrams::Ngrams(const ProjectionSettings& settings)
@@ -75,38 +57,49 @@ inline void Ngrams::write(std::uint64_t hash, std::uint64_t* codes) const {
 }
 
 // The n-grams that have a character at `begin` <= place < `end`, by the place they start at.
-template <bool kOnePart>
+template <std::size_t kMin, std::size_t kMax, bool kOnePart>
 void Ngrams::write_token(const char32_t* run, std::size_t size, std::size_t begin, std::size_t end,
                          std::uint64_t* codes) const {
-  for (std::size_t i = begin - std::min(begin, max_ - 1); i < end; ++i) {
-    const std::size_t longest = std::min(max_, size - i);
-    const std::size_t shortest = i < begin ? std::max(min_, begin - i + 1) : min_;
+  const std::size_t min = kMin ? kMin : min_, max = kMax ? kMax : max_;
+  const auto write_from = [&](std::size_t i, std::size_t shortest, std::size_t longest) {
     std::uint64_t hash = kMul2;
     for (std::size_t n = 1; n <= longest; ++n) {
       hash = (hash ^ run[i + n - 1]) * kMul1;
       if (n >= shortest) write<kOnePart>(hash, codes);
     }
-  }
+  };
+  // From where even the shortest reach the token; from where the longest pass the end of the run.
+  // Usually a run is one token, and then the second loop alone has an unpredictable end.
+  const std::size_t near = min > 1 ? begin - 1 : begin;
+  const std::size_t tail = std::min(end, size - std::min(size, max - 1));
+  std::size_t i = begin - std::min(begin, max - 1);
+  for (; i < near; ++i) write_from(i, std::max(min, begin - i + 1), std::min(max, size - i));
+  for (; i < tail; ++i) write_from(i, min, max);
+  for (; i < end; ++i) write_from(i, min, std::min(max, size - i));
 }
 
 void Ngrams::finish(NgramRun& run, std::uint64_t* codes, std::size_t stride) const {
   *run.room(0) = kEnd;
-  char32_t* const characters = run.characters_.data();
-  characters[0] = kBegin;
+  run.characters_[0] = kBegin;
+  const char32_t* const characters = run.characters_.data();
   const std::size_t size = run.size_ + 1;
+  const bool usual = min_ == 2 && max_ == 4, one_part = parts_.size() == 1;
   std::size_t begin = 1;
   for (const std::size_t end : run.ends_) {
-    if (begin < end) {  // a token of which no character is left has no n-gram
-      if (parts_.size() == 1) {
-        write_token<true>(characters, size, begin, end, codes);
-      } else {
-        write_token<false>(characters, size, begin, end, codes);
-      }
+    if (begin == end) {
+      // no character is left
+    } else if (usual && one_part) {
+      write_token<2, 4, true>(characters, size, begin, end, codes);
+    } else if (usual) {
+      write_token<2, 4, false>(characters, size, begin, end, codes);
+    } else {
+      write_token<0, 0, false>(characters, size, begin, end, codes);
     }
     codes += stride;
     begin = end;
   }
-  run.clear();
+  run.size_ = 1;
+  run.ends_.clear();
 }
 
 }  // namespace pqrnn

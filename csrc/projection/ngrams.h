@@ -16,18 +16,24 @@ namespace pqrnn {
 class NgramRun {
  public:
   std::size_t tokens() const { return ends_.size(); }
-  void clear();
 
-  // One more token: the UTF-8 of its word, ill-formed bytes counting as U+FFFD ...
+  // One more token: the UTF-8 of its word, ill-formed bytes counting as U+FFFD.
   void add(std::string_view word);
-  // ... or ASCII, upper-case letters becoming lower-case ones with `lower`.
-  void add_ascii(std::string_view token, bool lower);
+  // Or by hand: write its characters, at most `count`, to room(count); then close_token() with
+  // their number. Up to seven more may be overwritten.
+  char32_t* room(std::size_t count) {
+    if (characters_.size() < size_ + count + 8) grow(count);
+    return characters_.data() + size_;
+  }
+  void close_token(std::size_t count) {
+    size_ += count;
+    ends_.push_back(size_);
+  }
 
  private:
   friend class Ngrams;
 
-  // Room for `count` more characters and the end marker.
-  char32_t* room(std::size_t count);
+  void grow(std::size_t count);
 
   std::vector<char32_t> characters_;  // begin marker, words, room
   std::size_t size_ = 1;              // of what is written there
@@ -41,8 +47,8 @@ class Ngrams {
   // Code words of a token; 0 without n-grams.
   std::size_t words() const { return words_; }
 
-  // Sets codes[t * stride + w] for token t of the run, w < words(), which must hold 0. Closes and
-  // clears the run.
+  // Writes the n-grams of token t of the run to codes[t * stride + w], w < words(), which must hold
+  // 0. Starts the next run.
   void finish(NgramRun& run, std::uint64_t* codes, std::size_t stride) const;
 
  private:
@@ -54,7 +60,7 @@ class Ngrams {
 
   template <bool kOnePart>
   void write(std::uint64_t hash, std::uint64_t* codes) const;
-  template <bool kOnePart>
+  template <std::size_t kMin, std::size_t kMax, bool kOnePart>
   void write_token(const char32_t* run, std::size_t size, std::size_t begin, std::size_t end,
                    std::uint64_t* codes) const;
 

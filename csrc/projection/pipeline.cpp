@@ -133,10 +133,13 @@ void Projector::Impl::append_plain(std::string_view source, Projected& out) cons
       run_seed = seed;
     }
     Fingerprint f;
-    if (ascii_lower_fingerprint(token, source, lower, f)) {
+    const bool ascii =
+        kNgrams ? ascii_lower_fingerprint(token, source, lower, f, out.run.room(token.size()))
+                : ascii_lower_fingerprint(token, source, lower, f);
+    if (ascii) {
       seed[0] = f.low;
       seed[1] = f.high;
-      if (kNgrams) out.run.add_ascii(token, lower);
+      if (kNgrams) out.run.close_token(token.size());
     } else {
       fold_token(token, fold, out.word);
       hash(out.word, seed);

@@ -82,8 +82,8 @@ class Parser(Model):
         """Intent and slots.
 
         Of all sequences of tags in which each ``I-X`` goes on a slot X, slots are read off the one
-        with the largest sum of logits and, where the model has a CRF, of transitions. A text has the same parse whatever its neighbours,
-        ``batch_size`` and ``threads``.
+        with the largest sum of logits and, where the model has a CRF, of transitions. A text has
+        the same parse whatever its neighbours, ``batch_size`` and ``threads``.
 
         Args:
             texts: As for :meth:`Encoder.encode`, like the other arguments.

@@ -293,11 +293,12 @@ class TagSet:
         left = np.array([labels.setdefault(label, len(labels)) for label in needed])
         right = np.array([labels.setdefault(tag.right.label, len(labels)) for tag in tags])
         self.allowed = ((left == 0) | (right[:, None] == left)) & np.array(sound)
-        scores = np.zeros((count, count)) if transitions is None else np.asarray(transitions)
-        if scores.shape != (count, count):
-            raise ValueError(f"transitions must be [{count}, {count}], got {scores.shape}")
-        self._scores = np.where(self.allowed, scores, -np.inf).astype(np.float32)
-        self._start_scores = np.where(self.starts, 0, -np.inf).astype(np.float32)
+        shape, never = (count, count), np.float32(-np.inf)
+        learned = np.zeros(shape, np.float32) if transitions is None else np.asarray(transitions)
+        if learned.shape != shape:
+            raise ValueError(f"transitions must be [{count}, {count}], got {learned.shape}")
+        self._scores = np.where(self.allowed, learned.astype(np.float32), never)
+        self._start_scores = np.where(self.starts, np.float32(0), never)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -335,10 +336,10 @@ class TagSet:
     def best(
         self, logits: npt.NDArray[np.floating], offsets: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.int64]:
-        """Numbers of the valid tags with the largest sum of logits and transitions, int64 ``[tokens]``.
+        """Numbers of the best valid tags, int64 ``[tokens]``.
 
-        Of several, at each token from the last on, the first tag. A logit that is NaN counts as the
-        smallest. Sums are computed in float32.
+        Those with the largest sum of logits and transitions, in float32; of several, at each token
+        from the last on, the first tag. A logit that is NaN counts as the smallest.
 
         Args:
             logits: ``[tokens, tags]``.
@@ -349,7 +350,7 @@ class TagSet:
         """
         if logits.ndim != 2 or logits.shape[1] != len(self.names):
             raise ValueError(f"logits must be [tokens, {len(self.names)}], got {logits.shape}")
-        borders = np.asarray([0, len(logits)] if offsets is None else offsets, np.int64)
+        borders = np.ascontiguousarray([0, len(logits)] if offsets is None else offsets, np.int64)
         rows = np.ascontiguousarray(logits, np.float32)
         return native.best_tags(rows, borders, self._scores, self._start_scores)
 

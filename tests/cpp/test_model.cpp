@@ -318,6 +318,18 @@ void test_token_cache() {
     const float* row = cache.find(key, key_of(i, key));
     if (row) CHECK(row[0] == float(i) && row[1] == float(i) + 0.25f && row[2] == -float(i));
   }
+  TokenCache wide(TokenCache::kMostBytes / 64, 1);  // keys count too: room for 7 of them
+  std::vector<std::uint64_t> wide_key(TokenCache::kMostBytes / 64);
+  const float row[1] = {1.0f};
+  kept = 0;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    wide_key.back() = i;
+    const std::uint64_t hash = TokenCache::hash(wide_key.data(), wide_key.size());
+    wide.offer(wide_key.data(), hash, row);
+    wide.offer(wide_key.data(), hash, row);
+    kept += wide.find(wide_key.data(), hash) != nullptr;
+  }
+  CHECK_EQ(kept, 7u);
   TokenCache tiny(1, TokenCache::kMostBytes);  // a row that is larger than the whole budget
   const std::uint64_t one = 1;
   const float none = 0.0f;

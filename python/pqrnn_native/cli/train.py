@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._optional import require
-from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPE, TASKS, TrainSettings
+from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPES, TASKS, TrainSettings
 
 # Options that set a field of ProjectionConfig or PQRNNConfig: name, type, meaning.
 _PROJECTION = (
@@ -100,8 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a rival reads (default: projection)",
     )
     for name, kind, meaning in (*_PROJECTION, *_MODEL):
-        default = getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPE.get(name))
-        own = "" if default is None else f" (default: {default})"
+        parse, classify = (
+            getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPES[task].get(name))
+            for task in ("parse", "classify")
+        )
+        own = "" if parse is None else f" (default: {parse})"
+        if parse != classify:
+            own = f" (default: {parse}, to classify {classify})"
         model.add_argument(_flag(name), type=kind, metavar="N", help=meaning + own)
     for name, meaning in _SWITCHES:
         model.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=meaning)
@@ -110,8 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, kind, meaning in _TRAINING:
         value = getattr(defaults, name)
         own = f"default: {value}"
-        if name in ("epochs", "batch_size", "learning_rate", "evaluate_every"):
-            own = "default: follows from the data"
+        if not value and name not in ("seed", "threads"):
+            own = "default: follows from the task and the data"
         training.add_argument(_flag(name), type=kind, metavar="N", help=f"{meaning} ({own})")
     training.add_argument("--float32", action="store_true", help="no bfloat16 matrix products")
 

@@ -32,7 +32,7 @@ def crf_loss(
         offsets: int64 ``[n + 1]``, where each text begins, and the end.
         tags: int64 ``[tokens]``, the gold ones.
         transitions: ``[S, S]``, from (row) to (column).
-        allowed: bool ``[S, S]``: which tag may follow which. Every tag must have one that may follow.
+        allowed: bool ``[S, S]``: which tag (row) may be followed by which. None may be a dead end.
         starts: bool ``[S]``: which may be a text's first.
 
     Returns:
@@ -92,7 +92,7 @@ class _Loss(torch.autograd.Function):
         return losses.sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         by_logits, by_transitions = ctx.saved_tensors
         return grad * by_logits, None, None, None, grad * by_transitions, None, None

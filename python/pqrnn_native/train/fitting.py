@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..checkpoint import StorageType, load_tensors, read_metadata
+from ..checkpoint import StorageType, load_tensors, read_metadata, read_model
 from ..config import PQRNNConfig
 from ..tags import collect_tags
 from . import supervised
@@ -68,6 +68,7 @@ def fit(
     device: str | None = None,
     progress: bool | None = None,
     say: Callable[[str], object] | None = None,
+    pictures: bool = True,
 ) -> FitResult:
     """Train a model and save the best one, by its score on the dev examples.
 
@@ -91,11 +92,13 @@ def fit(
             ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
             training examples.
         settings: how; zeros in it follow from the number of training examples.
-        init: model file to start from: the encoder, and heads of the same names.
+        init: model file to start from, or ``"default"``, the embedded encoder: its encoder, and
+            heads of the same names.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.
+        pictures: draw the curves and the confusion matrix at the end, which takes matplotlib.
 
     Raises:
         ValueError: data that are unusable or do not fit the configuration, or a run folder of
@@ -113,11 +116,13 @@ def fit(
         dev_set = examples_of(dev, "dev", task, languages)
     test_set = None if test is None else examples_of(test, "test", task, languages)
     if not isinstance(config, PQRNNConfig):
-        config = data_config(train_set, config or {})
+        config = data_config(
+            train_set, {**({} if init is None else encoder_shape(init)), **(config or {})}
+        )
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
-        settings = settings.resolve(len(train_set), processes.world)
+        settings = settings.resolve(len(train_set), processes.world, task)
         place = find_device(device)
         torch.manual_seed(settings.seed)
         if model == "pqrnn":
@@ -135,7 +140,7 @@ def fit(
             "settings": asdict(settings),
             "processes": processes.world,
             "device": place.type,
-            "init": None if init is None else digest([Path(init).read_bytes().hex()]),
+            "init": None if init is None else digest([read_model(init).hex()]),
             "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
@@ -169,8 +174,9 @@ def fit(
         )  # fmt: skip
         if processes.first:
             write_report(run, best, result.parameters, train_set, dev_report, test_report)
-            run.draw_curves()
-            run.draw_confusion(*sentence_names(dev_set, dev_answers))
+            if pictures:
+                run.draw_curves()
+                run.draw_confusion(*sentence_names(dev_set, dev_answers))
         return result
 
 
@@ -189,6 +195,23 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
         multi_label=train.multi_label,
         **changes,
     )
+
+
+_ENCODER = (
+    "projection", "bottleneck_size", "state_size", "kernel_size", "num_layers", "bidirectional",
+    "pooling", "zoneout", "attention_heads", "skip",
+)  # fmt: skip
+
+
+def encoder_shape(path: str | Path) -> dict[str, Any]:
+    """What :func:`.settings.default_config` is to be given for the encoder of a model file.
+
+    Raises:
+        ValueError: the file is damaged or not a model.
+        OSError: it cannot be read.
+    """
+    config = asdict(read_metadata(path).config)
+    return {name: config[name] for name in _ENCODER}
 
 
 def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:

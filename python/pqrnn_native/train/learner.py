@@ -142,7 +142,7 @@ def projected(
     config: PQRNNConfig, settings: TrainSettings, processes: Processes, device: torch.device
 ) -> Learner:
     """A learner of the pQRNN itself."""
-    model = build(config, settings.dropout)
+    model = build(config, settings.dropout or 0.0)
     featurizer = ProjectedInputs(config.projection, settings)
     return Learner(model, featurizer, config, settings, processes, device)
 
