@@ -298,7 +298,7 @@ def test_settings_follow_from_the_number_of_rows() -> None:
 def test_settings_for_classifying() -> None:
     few, some, many = (TrainSettings().resolve(n, task="classify") for n in (100, 5000, 100_000))
     assert [s.epochs for s in (few, some, many)] == [40, 30, 8]
-    assert [s.batch_size for s in (few, some, many)] == [16, 32, 128]
+    assert [s.batch_size for s in (few, some, many)] == [16, 32, 64]
     assert few.learning_rate < some.learning_rate == many.learning_rate == 4e-3
     assert some.dropout == 0.4
     assert TrainSettings(dropout=0.0).resolve(5000, task="classify").dropout == 0.0

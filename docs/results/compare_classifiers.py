@@ -76,14 +76,10 @@ def read(data: Path, name: str, limit: int) -> tuple[Rows, Rows]:
     return found[0], found[1]
 
 
-def pqrnn(rows: Rows, seed: int, **parameters: Any) -> Trained:
-    model = PQRNNClassifier(random_state=seed, n_jobs=1, **parameters).fit(*rows)
+def pqrnn(rows: Rows, seed: int) -> Trained:
+    model = PQRNNClassifier(random_state=seed, n_jobs=1).fit(*rows)
     size = len(model.model_.__reduce__()[1][0])  # the bytes of the model file
     return Trained(model.classes_, model.predict_proba, size)
-
-
-def tuned_encoder(rows: Rows, seed: int) -> Trained:
-    return pqrnn(rows, seed, init="default")
 
 
 def linear(features: Any, rows: Rows) -> Trained:
@@ -147,7 +143,6 @@ def fasttext(rows: Rows, seed: int) -> Trained:
 
 METHODS: dict[str, Callable[[Rows, int], Trained]] = {
     "pQRNN": pqrnn,
-    "pQRNN from the embedded encoder": tuned_encoder,
     "embedded encoder + logistic regression": vectors,
     "TF-IDF + logistic regression": tfidf,
     "fastText": fasttext,

@@ -15,7 +15,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._optional import require
-from ..train.settings import DEFAULT_PROJECTION, DEFAULT_SHAPES, TASKS, TrainSettings
+from ..train.settings import (
+    CLASSIFY_SHAPE,
+    DEFAULT_PROJECTION,
+    DEFAULT_SHAPE,
+    TASKS,
+    TrainSettings,
+)
 
 # Options that set a field of ProjectionConfig or PQRNNConfig: name, type, meaning.
 _PROJECTION = (
@@ -100,13 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a rival reads (default: projection)",
     )
     for name, kind, meaning in (*_PROJECTION, *_MODEL):
-        parse, classify = (
-            getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPES[task].get(name))
-            for task in ("parse", "classify")
-        )
-        own = "" if parse is None else f" (default: {parse})"
-        if parse != classify:
-            own = f" (default: {parse}, to classify {classify})"
+        default = getattr(DEFAULT_PROJECTION, name, DEFAULT_SHAPE.get(name))
+        smaller = f", {CLASSIFY_SHAPE[name]} to classify" if name in CLASSIFY_SHAPE else ""
+        own = "" if default is None else f" (default: {default}{smaller})"
         model.add_argument(_flag(name), type=kind, metavar="N", help=meaning + own)
     for name, meaning in _SWITCHES:
         model.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=meaning)
@@ -115,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, kind, meaning in _TRAINING:
         value = getattr(defaults, name)
         own = f"default: {value}"
-        if not value and name not in ("seed", "threads"):
+        if name in ("epochs", "batch_size", "learning_rate", "dropout", "evaluate_every"):
             own = "default: follows from the task and the data"
         training.add_argument(_flag(name), type=kind, metavar="N", help=f"{meaning} ({own})")
     training.add_argument("--float32", action="store_true", help="no bfloat16 matrix products")

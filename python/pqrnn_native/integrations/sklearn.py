@@ -56,8 +56,6 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
             the one that does best on them, and training stops when it no longer gets better.
         config: Fields of :class:`pqrnn_native.PQRNNConfig` that are to differ from the default
             shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``.
-        init: Model file whose encoder to start from, with its shape, or ``"default"``, the English
-            encoder that comes with the package.
         settings: Fields of :class:`pqrnn_native.train.TrainSettings` that are to differ from its
             defaults, for example ``{"dropout": 0.3}``.
         threshold: Probability from which on :meth:`predict` gives a label, where there may be
@@ -81,7 +79,6 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float | None = None,
         validation_fraction: float | None = None,
         config: Mapping[str, Any] | None = None,
-        init: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         threshold: float = 0.5,
         random_state: Any = None,
@@ -93,7 +90,6 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
         self.config = config
-        self.init = init
         self.settings = settings
         self.threshold = threshold
         self.random_state = random_state
@@ -122,7 +118,6 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         """
         require("torch", extra="train")
         from ..train import Example, Examples, default_config
-        from ..train.fitting import encoder_shape
 
         texts = _texts(X)
         classes, chosen = _targets(y, len(texts))
@@ -132,8 +127,9 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         names = [str(label) for label in classes.tolist()]
         if len(set(names)) < len(names):
             names = [str(column) for column in range(len(names))]
-        shape = {**({} if self.init is None else encoder_shape(self.init)), **(self.config or {})}
-        config = default_config("classify", labels=names, multi_label=several, **shape)
+        config = default_config(
+            "classify", labels=names, multi_label=several, **dict(self.config or {})
+        )
         rows = [
             Example(
                 text, labels=tuple(names[k] for k in (np.flatnonzero(own) if several else [own]))
@@ -197,7 +193,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         with TemporaryDirectory(prefix="pqrnn-") as folder, _torch_untouched():
             result = fit(
                 train, dev, out=Path(folder, "run"), config=config, settings=settings,
-                init=self.init, progress=bool(self.verbose), pictures=False,
+                progress=bool(self.verbose), pictures=False,
             )  # fmt: skip
             return Classifier(result.path.read_bytes())
 

@@ -116,9 +116,7 @@ def fit(
         dev_set = examples_of(dev, "dev", task, languages)
     test_set = None if test is None else examples_of(test, "test", task, languages)
     if not isinstance(config, PQRNNConfig):
-        config = data_config(
-            train_set, {**({} if init is None else encoder_shape(init)), **(config or {})}
-        )
+        config = data_config(train_set, config or {})
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
@@ -195,23 +193,6 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
         multi_label=train.multi_label,
         **changes,
     )
-
-
-_ENCODER = (
-    "projection", "bottleneck_size", "state_size", "kernel_size", "num_layers", "bidirectional",
-    "pooling", "zoneout", "attention_heads", "skip",
-)  # fmt: skip
-
-
-def encoder_shape(path: str | Path) -> dict[str, Any]:
-    """What :func:`.settings.default_config` is to be given for the encoder of a model file.
-
-    Raises:
-        ValueError: the file is damaged or not a model.
-        OSError: it cannot be read.
-    """
-    config = asdict(read_metadata(path).config)
-    return {name: config[name] for name in _ENCODER}
 
 
 def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:

@@ -47,7 +47,7 @@ class Featurizer(Protocol):
 
 def training_projection(config: ProjectionConfig, settings: TrainSettings) -> Projection:
     """The projection with the distortion and the token limit of the settings."""
-    changed = {**asdict(config), "distortion": settings.distortion or 0.0}
+    changed = {**asdict(config), "distortion": settings.distortion}
     if settings.max_tokens and not 0 < config.max_tokens < settings.max_tokens:
         changed["max_tokens"] = settings.max_tokens
     return Projection(**changed)
@@ -62,7 +62,7 @@ class ProjectedInputs:
     def __init__(self, config: ProjectionConfig, settings: TrainSettings) -> None:
         self._plain = Projection(**{**asdict(config), "distortion": 0.0})
         self._training = training_projection(config, settings)
-        self._token_dropout = settings.token_dropout or 0.0
+        self._token_dropout = settings.token_dropout
         held = config.novelty_bits == 0 and config.doc_size_levels == 0
         self._dtype = np.int8 if held else np.float32
 

@@ -48,7 +48,7 @@ class WordInputs:
     ) -> None:
         self._plain = Projection(**{**asdict(config), "distortion": 0.0})
         self._training = training_projection(config, settings)
-        self._token_dropout = settings.token_dropout or 0.0
+        self._token_dropout = settings.token_dropout
         self._number = {word: number for number, word in enumerate(words, start=1)}
 
     def __call__(self, texts: Sequence[str]) -> Inputs:

@@ -14,46 +14,18 @@ TASKS: tuple[Task, ...] = ("parse", "classify", "tag")
 
 
 DEFAULT_PROJECTION = ProjectionConfig(feature_size=4096, ngram_size=2048, split_apostrophes=True)
-_TAGGING_SHAPE: Mapping[str, Any] = {
+DEFAULT_SHAPE: Mapping[str, Any] = {
     "bottleneck_size": 240,
     "state_size": 128,
     "kernel_size": 2,
     "num_layers": 2,
     "attention_heads": 4,
     "skip": True,
-    "crf": True,
 }
-DEFAULT_SHAPES: Mapping[Task, Mapping[str, Any]] = {
-    "parse": {**_TAGGING_SHAPE, "slot_context": True},
-    # A third of the weights: a label needs less of a text than its slots do.
-    "classify": {
-        "bottleneck_size": 128,
-        "state_size": 64,
-        "kernel_size": 2,
-        "num_layers": 1,
-        "attention_heads": 4,
-        "skip": True,
-    },
-    "tag": _TAGGING_SHAPE,
-}
-# Distorted letters cost a parser 1.5 points of exact match on MTOP. Overfitting starts earlier
-# where a text has one gold answer instead of one for each token.
-_TAGGING_NOISE: Mapping[str, float] = {
-    "dropout": 0.2,
-    "token_dropout": 0.1,
-    "distortion": 0.0,
-    "label_smoothing": 0.05,
-}
-DEFAULT_NOISE: Mapping[Task, Mapping[str, float]] = {
-    "parse": _TAGGING_NOISE,
-    "classify": {
-        "dropout": 0.4,
-        "token_dropout": 0.05,
-        "distortion": 0.05,
-        "label_smoothing": 0.1,
-    },
-    "tag": _TAGGING_NOISE,
-}
+# What is different to classify: a label needs less of a text than its slots do.
+CLASSIFY_SHAPE: Mapping[str, Any] = {"bottleneck_size": 128, "state_size": 64, "num_layers": 1}
+# Overfitting starts earlier where a text has one gold answer instead of one for each token.
+DEFAULT_DROPOUTS: Mapping[Task, float] = {"parse": 0.2, "classify": 0.4, "tag": 0.2}
 
 
 @dataclass(frozen=True)
@@ -61,7 +33,7 @@ class TrainSettings:
     """How to train; what is trained is a :class:`pqrnn_native.PQRNNConfig`.
 
     Zero epochs, batch size, learning rate or evaluation period follow from the number of rows, and
-    each None from the task, see :meth:`resolve`.
+    dropout None from the task, see :meth:`resolve`.
 
     Attributes:
         epochs: passes over the rows.
@@ -95,9 +67,9 @@ class TrainSettings:
     clip: float = 1.0
     ema: float = 0.998
     dropout: float | None = None
-    token_dropout: float | None = None
-    distortion: float | None = None
-    label_smoothing: float | None = None
+    token_dropout: float = 0.1
+    distortion: float = 0.0
+    label_smoothing: float = 0.05
     slot_weight: float = 1.0
     max_tokens: int = 256
     patience: int = 10
@@ -109,9 +81,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise ValueError(f"clip must be positive, got {self.clip!r}")
-        for name in ("warmup", "ema", *_TAGGING_NOISE):
+        for name in ("warmup", "ema", "dropout", "token_dropout", "distortion", "label_smoothing"):
             value = getattr(self, name)
-            if not (name in _TAGGING_NOISE and value is None) and not 0 <= value < 1:
+            if not (name == "dropout" and value is None) and not 0 <= value < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {value!r}")
         for name in (
             "epochs", "batch_size", "learning_rate", "weight_decay", "slot_weight", "max_tokens",
@@ -132,14 +104,14 @@ class TrainSettings:
         128 and more, and falls with the square root of smaller ones. Evaluation comes after each
         epoch, or after 50 steps if that is later.
 
-        For task ``"classify"`` a batch is a 128th of the rows, in 16 .. 128, epochs show about
+        For task ``"classify"`` a batch is a 128th of the rows, in 16 .. 64, epochs show about
         150,000 rows, but are at least 8 and at most 40, and the learning rate is 4e-3 for batches
         of 32 and more.
         """
         if rows < 2:
             raise ValueError(f"training needs at least 2 rows, got {rows}")
         classify = task == "classify"
-        share, largest = (128, 128) if classify else (64, 256)
+        share, largest = (128, 64) if classify else (64, 256)
         fitting = 2 ** round(math.log2(max(1.0, rows / share)))
         batch_size = self.batch_size or max(2, min(largest, max(16, fitting), rows) // processes)
         each = max(1, rows // (batch_size * processes))
@@ -149,25 +121,18 @@ class TrainSettings:
         else:
             epochs = min(100.0, max(40.0, round(3000 / each)))
             learning_rate = 2e-3 * min(1.0, math.sqrt(batch_size * processes / 128))
-        noise: dict[str, Any] = {
-            name: value
-            for name, value in DEFAULT_NOISE[task].items()
-            if getattr(self, name) is None
-        }
         return replace(
             self,
             batch_size=batch_size,
             epochs=self.epochs or epochs,
             learning_rate=self.learning_rate or round(learning_rate, 6),
+            dropout=DEFAULT_DROPOUTS[task] if self.dropout is None else self.dropout,
             evaluate_every=self.evaluate_every or max(50, each),
-            **noise,
         )
 
 
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     """The default projection with changes; character n-grams keep their share of the features.
-
-    A number of features that is no multiple of 32, a hash word, goes without n-grams.
 
     Raises:
         ValueError: A value out of range.
@@ -177,7 +142,7 @@ def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     size = changes.get("feature_size")
     if isinstance(size, int):
         share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
-        changes.setdefault("ngram_size", int(share * size) // 32 * 32 if size % 32 == 0 else 0)
+        changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
     return replace(DEFAULT_PROJECTION, **changes)
 
 
@@ -210,6 +175,9 @@ def default_config(
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    by_task = (
+        CLASSIFY_SHAPE if task == "classify" else {"crf": True, "slot_context": task == "parse"}
+    )
     return PQRNNConfig(
         task="classification" if task == "classify" else "parsing",
         projection=default_projection(projection or {}),
@@ -217,5 +185,5 @@ def default_config(
         intents=tuple(intents),
         slots=tuple(slots),
         multi_label=multi_label,
-        **{**DEFAULT_SHAPES[task], **shape},
+        **{**DEFAULT_SHAPE, **by_task, **shape},
     )

@@ -124,7 +124,7 @@ def train_step(
         logits,
         None if data.sentence is None else data.sentence[own],
         tags,
-        smoothing=settings.label_smoothing or 0.0,
+        smoothing=settings.label_smoothing,
         rows=len(rows),
         tokens=tokens,
     )
