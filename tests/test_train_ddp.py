@@ -48,20 +48,13 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-<<<<<<< HEAD
-=======
 # A program each: a second group of processes would look for the first one's closing port.
->>>>>>> crf
 @pytest.mark.parametrize("task", ["parse", "tag"])
 def test_two_processes_equal_one_with_the_doubled_batch(task: str, tmp_path: Path) -> None:
     program = PROGRAM.format(tests=str(Path(__file__).parent))
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "one"), "16", task],
-<<<<<<< HEAD
-        env=environment(), check=True, timeout=120,
-=======
         env=environment(), check=True, timeout=600,
->>>>>>> crf
     )  # fmt: skip
     port = free_port()
     workers = []
@@ -71,22 +64,11 @@ def test_two_processes_equal_one_with_the_doubled_batch(task: str, tmp_path: Pat
         command = [sys.executable, "-c", program, str(tmp_path / "two"), "8", task]
         workers.append(subprocess.Popen(command, env=environment(**ranked, **address)))
     try:
-<<<<<<< HEAD
-        assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    finally:
-        for worker in workers:
-            worker.kill()
-    check(tmp_path / "one", tmp_path / "two")
-
-
-def check(*folders: Path) -> None:
-=======
         assert [worker.wait(timeout=600) for worker in workers] == [0, 0]
     finally:
         for worker in workers:  # one that waits for another that failed
             worker.kill()
     folders = tmp_path / "one", tmp_path / "two"
->>>>>>> crf
     one, two = (torch.load(folder / "best.pt", weights_only=True) for folder in folders)
     assert one["row"]["step"] == two["row"]["step"]
     for name, value in one["average"].items():
