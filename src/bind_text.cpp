@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -87,8 +88,10 @@ std::unique_ptr<Batch> project(const std::shared_ptr<Operator>& self, py::handle
   batch->offsets.reserve(views.views().size() + 1);
   std::size_t bytes = 0;
   for (const std::string_view text : views.views()) bytes += text.size();
-  // Fewer tokens than that in texts of spaced words, so that the seeds stay where they are.
-  batch->projected.seeds.reserve(bytes / 4 * self->projector.seed_words());
+  // Texts of spaced words have fewer tokens than that, so that the seeds stay where they are. Only
+  // up to 8 MiB, because a text of millions of characters may be one token.
+  constexpr std::size_t kMostWords = std::size_t{1} << 20;
+  batch->projected.seeds.reserve(std::min(bytes / 4 * self->projector.seed_words(), kMostWords));
   self->for_each(views.views(), {random, seed},
                  [&](pqrnn::RandomStreams* streams, std::string_view text) {
                    self->projector.append(text, streams, batch->projected);

@@ -24,9 +24,8 @@ sys.path.insert(0, {tests!r})
 from invented import commands
 from pqrnn_native.train import TrainSettings, fit
 
-for task in ("parse", "tag"):
-  fit(
-    commands(90), commands(20, seed=1), out=sys.argv[1] + task, task=task,
+fit(
+    commands(90), commands(20, seed=1), out=sys.argv[1], task=sys.argv[3],
     config={{"bottleneck_size": 16, "state_size": 8, "num_layers": 2,
             "projection": {{"feature_size": 64}}}},
     settings=TrainSettings(
@@ -34,7 +33,7 @@ for task in ("parse", "tag"):
         dropout=0, token_dropout=0, distortion=0.1, bfloat16=False,
     ),
     progress=False,
-  )
+)
 """
 
 
@@ -49,25 +48,27 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def test_two_processes_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
+# A program each: a second group of processes would look for the first one's closing port.
+@pytest.mark.parametrize("task", ["parse", "tag"])
+def test_two_processes_equal_one_with_the_doubled_batch(task: str, tmp_path: Path) -> None:
     program = PROGRAM.format(tests=str(Path(__file__).parent))
     subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "one"), "16"],
-        env=environment(), check=True, timeout=120,
+        [sys.executable, "-c", program, str(tmp_path / "one"), "16", task],
+        env=environment(), check=True, timeout=600,
     )  # fmt: skip
     port = free_port()
     workers = []
     for rank in range(2):
         ranked = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [sys.executable, "-c", program, str(tmp_path / "two"), "8"]
+        command = [sys.executable, "-c", program, str(tmp_path / "two"), "8", task]
         workers.append(subprocess.Popen(command, env=environment(**ranked, **address)))
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    for task in ("parse", "tag"):
-        check(tmp_path / f"one{task}", tmp_path / f"two{task}")
-
-
-def check(*folders: Path) -> None:
+    try:
+        assert [worker.wait(timeout=600) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:  # one that waits for another that failed
+            worker.kill()
+    folders = tmp_path / "one", tmp_path / "two"
     one, two = (torch.load(folder / "best.pt", weights_only=True) for folder in folders)
     assert one["row"]["step"] == two["row"]["step"]
     for name, value in one["average"].items():

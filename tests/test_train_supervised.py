@@ -311,11 +311,13 @@ def test_the_default_shape_has_at_most_two_million_weights() -> None:
     )
     assert config.parameter_count() <= 2_000_000
     assert default_config("tag", slots=("O",), state_size=64).state_size == 64
-    few = default_config("classify", labels="ab", projection={"feature_size": 200, "lower": False})
+    few = default_config("classify", labels="ab", projection={"feature_size": 224, "lower": False})
     # Half of the features, in whole hash words of 32.
     assert DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size == 0.5
-    assert (few.projection.feature_size, few.projection.ngram_size) == (200, 96)
+    assert (few.projection.feature_size, few.projection.ngram_size) == (224, 96)
     assert not few.projection.lower
+    odd = default_config("classify", labels="ab", projection={"feature_size": 50})
+    assert odd.projection.ngram_size == 0
     with pytest.raises(ValueError, match="task must be one of parse, classify, tag, got 'sing'"):
         default_config("sing")  # type: ignore[arg-type]
 

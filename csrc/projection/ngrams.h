@@ -19,8 +19,8 @@ class NgramRun {
 
   // One more token: the UTF-8 of its word, ill-formed bytes counting as U+FFFD.
   void add(std::string_view word);
-  // Or by hand: write its characters, at most `count`, to room(count); then close_token() with their
-  // number. Up to seven more may be overwritten.
+  // Or by hand: write its characters, at most `count`, to room(count); then close_token() with
+  // their number. Up to seven more may be overwritten.
   char32_t* room(std::size_t count) {
     if (characters_.size() < size_ + count + 8) grow(count);
     return characters_.data() + size_;

@@ -134,9 +134,8 @@ void Projector::Impl::append_plain(std::string_view source, Projected& out) cons
     }
     Fingerprint f;
     const bool ascii =
-        kNgrams
-            ? ascii_lower_fingerprint(token, source, lower, f, out.run.room(token.size()))
-            : ascii_lower_fingerprint(token, source, lower, f);
+        kNgrams ? ascii_lower_fingerprint(token, source, lower, f, out.run.room(token.size()))
+                : ascii_lower_fingerprint(token, source, lower, f);
     if (ascii) {
       seed[0] = f.low;
       seed[1] = f.high;

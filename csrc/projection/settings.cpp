@@ -54,8 +54,7 @@ Status ProjectionSettings::validate() const {
                   "a multiple of 32 and at most feature_size");
   }
   if (feature_size % 32 != 0) {
-    return refuse("feature_size", std::to_string(feature_size),
-                  "a multiple of 32 with n-grams");
+    return refuse("feature_size", std::to_string(feature_size), "a multiple of 32 with n-grams");
   }
   if (hash != Hash::murmur) {
     return Status::error(Code::invalid_argument, "ngram_size above 0 needs hash='murmur'");

@@ -32,7 +32,7 @@ struct ProjectionSettings {
   float all_caps = 0.0f;
   int novelty_bits = 0;
   int doc_size_levels = 0;
-  float distortion = 0.0f;  // training only; an inference model ignores it
+  float distortion = 0.0f;     // training only; an inference model ignores it
   std::size_t ngram_size = 0;  // the last features, made of character n-grams; multiple of 32
   int ngram_min = 2;           // characters of an n-gram, 1..8
   int ngram_max = 4;

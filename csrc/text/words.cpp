@@ -82,9 +82,9 @@ template <bool kApart>
 Segment next_segment(const char* p, const char* end) {
   const Character first = read<kApart>(p, end);
   GraphemeState graphemes(first.properties->grapheme);
-  WordSet neighbour = first.word;    // of the code point before p
-  WordSet left = neighbour;          // the same, past Extend, Format and ZWJ (WB4)
-  WordSet across = 0;                // after `letter middle`: the classes WB7, 7c or 11 bind to it
+  WordSet neighbour = first.word;  // of the code point before p
+  WordSet left = neighbour;        // the same, past Extend, Format and ZWJ (WB4)
+  WordSet across = 0;              // after `letter middle`: the classes WB7, 7c or 11 bind to it
   bool half_flag = (left & kRegional) != 0;
   bool blank = first.properties->blank();
   // Where the segment ends if `across` is not met; nullptr where a grapheme cluster forbids it.

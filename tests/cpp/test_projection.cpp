@@ -195,6 +195,56 @@ void projected_codes_hold_no_extra_columns() {
   }
 }
 
+// ASCII tokens have their n-grams from where they stand, tokens that are given from a copy.
+void ngrams_in_place() {
+  for (const std::size_t size : {32, 512, 1056}) {
+    for (const int longest : {1, 4, 8}) {
+      pqrnn::ProjectionSettings settings;
+      settings.feature_size = size + 64;
+      settings.ngram_size = size;
+      settings.ngram_min = longest == 4 ? 2 : 1;
+      settings.ngram_max = longest;
+      CHECK(settings.validate().ok());
+      const pqrnn::Projector projector(settings);
+      CHECK_EQ(projector.words(), (size + 64) / 32);
+      CHECK_EQ(projector.whole_words(), 2u);
+      CHECK_EQ(projector.seed_words(), 2 + size / 32);
+      pqrnn::Projected text, tokens;
+      for (std::size_t length = 1; length < 40; ++length) {
+        std::string word(length, 'x');
+        for (std::size_t i = 0; i < length; ++i) word[i] = static_cast<char>('A' + i * 7 % 26);
+        for (const std::string& other : {std::string("b"), std::string("\xC3\xA9")}) {
+          const Exact exact(word + "  " + other + " " + word);
+          CHECK(projector.project(exact, text).ok());
+          const std::string_view given[] = {word, other, word};
+          tokens.clear();
+          projector.append_tokens(given, 3, nullptr, tokens);
+          CHECK(text.seeds == tokens.seeds);
+          std::vector<std::uint64_t> codes;
+          for (char& c : word) c = static_cast<char>(c | 32);
+          projector.codes(word, codes);
+          for (char& c : word) c = static_cast<char>(c & ~32);
+          const auto last = text.codes.end() - static_cast<std::ptrdiff_t>(codes.size());
+          CHECK(std::vector<std::uint64_t>(last, text.codes.end()) == codes);
+        }
+      }
+    }
+  }
+}
+
+// Code word of the n-grams "a", U+0002 "a" and "a" U+0003, worked out from the documentation.
+void ngrams_known_answer() {
+  pqrnn::ProjectionSettings settings;
+  settings.feature_size = settings.ngram_size = 32;
+  settings.ngram_min = 1;
+  settings.ngram_max = 2;
+  const pqrnn::Projector projector(settings);
+  std::vector<std::uint64_t> codes;
+  projector.codes("a", codes);
+  CHECK_EQ(codes.size(), 1u);
+  CHECK_EQ(codes[0], 0x996A95A55555569Au | 0x69A6A6A5959A6965u | 0x999565AA699A66A9u);
+}
+
 void bad_settings_are_refused() {
   pqrnn::ProjectionSettings settings;
   settings.feature_size = 4097;
@@ -205,6 +255,21 @@ void bad_settings_are_refused() {
   CHECK(!settings.validate().ok());
   settings = {};
   settings.distortion = std::nanf("");
+  CHECK(!settings.validate().ok());
+  settings = {};
+  settings.ngram_size = 33;
+  CHECK_EQ(settings.validate().message,
+           "ngram_size must be a multiple of 32 and at most feature_size, got 33");
+  settings.ngram_size = 544;
+  CHECK(!settings.validate().ok());
+  settings.ngram_size = 512;
+  CHECK(settings.validate().ok());
+  settings.ngram_min = 5;
+  CHECK_EQ(settings.validate().message, "ngram_max must be between ngram_min and 8, got 4");
+  settings = {};
+  settings.split_apostrophes = true;
+  CHECK(settings.validate().ok());
+  settings.split = pqrnn::Split::space;
   CHECK(!settings.validate().ok());
 }
 
@@ -226,6 +291,8 @@ int main() {
   words_hash_in_place();
   kernels_agree();
   projected_codes_hold_no_extra_columns();
+  ngrams_in_place();
+  ngrams_known_answer();
   bad_settings_are_refused();
   philox_known_answer();
   return check::report();

@@ -57,7 +57,10 @@ class _Speaking(torch.nn.Module):
         sentence, tags = out if isinstance(out, tuple) else (out, None)
         if sentence.shape[1] == 0:  # a tagger
             sentence = None
-        parts = (sentence, tags, getattr(self.model, "transitions", None))
+        transitions = getattr(self.model, "transitions", None)
+        if transitions is not None:
+            transitions = transitions.clone()  # an output, not the parameter itself
+        parts = (sentence, tags, transitions)
         return Logits(*(None if part is None else part.float() for part in parts))
 
 

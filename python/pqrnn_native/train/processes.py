@@ -53,7 +53,8 @@ class Processes:
 def joined() -> Iterator[Processes]:
     """The processes that ``torchrun`` started, or this one alone.
 
-    Joins them (nccl on GPUs, else gloo) unless the caller has, and then leaves them at the end.
+    Joins them (nccl on GPUs, else gloo) unless the caller has, and then leaves them at the end. A
+    program that trains several times must join them itself: torch does so once under one address.
     """
     if not distributed.is_available():
         yield Processes()
