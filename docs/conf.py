@@ -31,6 +31,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_mock_imports = ["sklearn", "torch"]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # fields of a NamedTuple would be described twice
 
 # Resolved where the network allows it; a build without it is not an error.
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
