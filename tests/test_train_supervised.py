@@ -249,12 +249,12 @@ def test_rows_hold_tags_of_tokens_and_ignore_marks() -> None:
     assert rows.lengths.tolist() == [5, 3]
     assert rows.sentence is not None
     assert rows.sentence.tolist() == [1, 0]
-    assert rows.batch_tags(np.array([1, 0])).tolist() == [
+    assert rows.take(np.array([1, 0])).tags.tolist() == [
         IGNORED, 0, IGNORED, IGNORED, 0, 1, 2, IGNORED,
     ]  # fmt: skip
     cut = encode_rows(examples, config, max_tokens=2)
     assert cut.lengths.tolist() == [4, 3]
-    assert cut.batch_tags(np.array([0])).tolist() == [IGNORED, 0, 1, IGNORED]
+    assert cut.take(np.array([0])).tags.tolist() == [IGNORED, 0, 1, IGNORED]
     inputs = ProjectedInputs(config.projection, replace(SETTINGS, max_tokens=2))
     assert len(inputs.training(["one two three"], 0).index) == 4
 

@@ -56,6 +56,7 @@ _TRAINING = (
     ("dropout", float, "after the bottleneck and each layer"),
     ("token_dropout", float, "probability of hiding a token"),
     ("distortion", float, "probability of distorting a token's letters"),
+    ("slot_exchange", float, "probability of giving slots of a text the values of others"),
     ("label_smoothing", float, "of intents, labels and tags"),
     ("slot_weight", float, "weight of the tags' loss beside the intent's"),
     ("max_tokens", int, "tokens kept of a text in training; 0: all"),

@@ -22,7 +22,7 @@ from .processes import joined
 from .readers import Examples
 from .reports import chosen_metric, report, sentence_names
 from .rivals import rival
-from .rows import encode_rows, token_spans
+from .rows import RowSource, token_spans
 from .saving import BestModel, make_folder, write_report
 from .settings import Task, TrainSettings, default_config, default_projection
 from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
@@ -151,7 +151,7 @@ def fit(
         answers = Answers(dev_set.rows, config)
         supervised.train(
             learner,
-            encode_rows(train_set.rows, config, settings.max_tokens),
+            RowSource(train_set.rows, config, settings.max_tokens, settings.slot_exchange),
             run,
             lambda: _score(dev_set, answers(learner)),
             lambda figures: saver.save(learner, figures),

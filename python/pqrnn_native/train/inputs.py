@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +45,11 @@ class Featurizer(Protocol):
         ...
 
 
+def plain_projection(config: ProjectionConfig) -> Projection:
+    """The projection as a model in use has it, without distortion."""
+    return Projection(**asdict(replace(config, distortion=0.0)))
+
+
 def training_projection(config: ProjectionConfig, settings: TrainSettings) -> Projection:
     """The projection with the distortion and the token limit of the settings."""
     changed = {**asdict(config), "distortion": settings.distortion}
@@ -60,7 +65,7 @@ class ProjectedInputs:
     """
 
     def __init__(self, config: ProjectionConfig, settings: TrainSettings) -> None:
-        self._plain = Projection(**{**asdict(config), "distortion": 0.0})
+        self._plain = plain_projection(config)
         self._training = training_projection(config, settings)
         self._token_dropout = settings.token_dropout
         held = config.novelty_bits == 0 and config.doc_size_levels == 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +18,14 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig, ProjectionConfig
 from ..nn import portable
 from ..nn.encoder import normalize_rows
-from ..projection import Projection
-from .inputs import Featurizer, Inputs, ProjectedInputs, drop_tokens, training_projection
+from .inputs import (
+    Featurizer,
+    Inputs,
+    ProjectedInputs,
+    drop_tokens,
+    plain_projection,
+    training_projection,
+)
 from .learner import Learner
 from .processes import Processes
 from .settings import TrainSettings
@@ -46,7 +51,7 @@ class WordInputs:
     def __init__(
         self, config: ProjectionConfig, settings: TrainSettings, words: Iterable[bytes]
     ) -> None:
-        self._plain = Projection(**{**asdict(config), "distortion": 0.0})
+        self._plain = plain_projection(config)
         self._training = training_projection(config, settings)
         self._token_dropout = settings.token_dropout
         self._number = {word: number for number, word in enumerate(words, start=1)}
@@ -68,7 +73,7 @@ class WordInputs:
 
 def vocabulary(texts: Iterable[str], config: ProjectionConfig) -> list[bytes]:
     """The most frequent words that occur at least twice, as many as the budget has room for."""
-    projection = Projection(**{**asdict(config), "distortion": 0.0})
+    projection = plain_projection(config)
     counts = Counter(word for text in texts for word in projection.words(text))
     frequent = sorted((w for w, n in counts.items() if n > 1), key=lambda w: (-counts[w], w))
     return frequent[: _WORD_BUDGET // EMBEDDING - 1]

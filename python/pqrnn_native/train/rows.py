@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..config import PQRNNConfig, ProjectionConfig
-from ..projection import Projection
-from ..tags import TagSet, encode_tags
+from ..tags import Span, TagSet, encode_tags
+from .augment import SlotExchange
+from .inputs import plain_projection
 from .readers import Example
 
 IGNORED = -100  # torch's own mark for a token that takes no part in the loss
@@ -41,18 +43,70 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def batch_tags(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Tags of the tokens of these rows, int64 ``[tokens]``."""
-        assert self.tags is not None
-        parts = [self.tags[self.starts[row] : self.starts[row + 1]] for row in rows]
-        return np.concatenate(parts)
+    def take(self, rows: npt.NDArray[np.int64]) -> TrainingRows:
+        """These rows, in this order."""
+        lengths = self.lengths[rows]
+        tags = None
+        if self.tags is not None:
+            tags = np.concatenate([self.tags[self.starts[r] : self.starts[r + 1]] for r in rows])
+        return TrainingRows(
+            [self.texts[row] for row in rows],
+            lengths,
+            None if self.sentence is None else self.sentence[rows],
+            tags,
+            _starts(lengths),
+            self.tag_set,
+        )
+
+
+class RowSource:
+    """Draws the batches of a run; some rows come with other slot values than they have.
+
+    Args:
+        examples: of the configuration's task.
+        config: as for :func:`encode_rows`.
+        max_tokens: as for :func:`encode_rows`.
+        exchange: probability that :class:`.augment.SlotExchange` changes a row, [0, 1).
+
+    Attributes:
+        rows: all rows as they are.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        config: PQRNNConfig,
+        max_tokens: int = 0,
+        exchange: float = 0.0,
+    ) -> None:
+        self.rows = encode_rows(examples, config, max_tokens)
+        self._examples, self._config, self._max_tokens = examples, config, max_tokens
+        self._probability = exchange if config.slots else 0.0
+        self._exchange = SlotExchange(examples) if self._probability else None
+        self._projection = plain_projection(config.projection)
+
+    def batch(self, rows: npt.NDArray[np.int64], seed: int) -> TrainingRows:
+        """These rows; which of them are changed and how follows from the seed."""
+        batch = self.rows.take(rows)
+        if self._exchange is None:
+            return batch
+        rng = np.random.default_rng(seed)
+        chosen = np.flatnonzero(rng.random(len(rows)) < self._probability)
+        if not len(chosen):
+            return batch
+        examples = [self._exchange(self._examples[rows[at]], rng) for at in chosen]
+        spans = [self._projection.spans(example.text) for example in examples]
+        changed = encode_rows(examples, self._config, self._max_tokens, spans)
+        order = np.arange(len(rows))
+        order[chosen] = len(rows) + np.arange(len(chosen))
+        return _joined(batch, changed).take(order)
 
 
 def encode_rows(
     examples: Sequence[Example],
     config: PQRNNConfig,
     max_tokens: int = 0,
-    spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+    spans: Sequence[Sequence[Span]] | None = None,
 ) -> TrainingRows:
     """Arrays of labelled examples.
 
@@ -73,7 +127,7 @@ def encode_rows(
     limit = max_tokens or max((len(s) for s in spans), default=0)
     counts = np.array([min(len(s), limit) for s in spans], dtype=np.int64)
     lengths = counts + sum(marks)
-    starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    starts = _starts(lengths)
     tags = None
     if config.slots:
         number = {name: index for index, name in enumerate(config.slots)}
@@ -92,10 +146,31 @@ def encode_rows(
     )
 
 
-def token_spans(texts: Sequence[str], config: ProjectionConfig) -> list[list[tuple[int, int]]]:
+def token_spans(texts: Sequence[str], config: ProjectionConfig) -> list[list[Span]]:
     """Character spans of each text's tokens as the model sees them, without marks."""
-    projection = Projection(**{**asdict(config), "distortion": 0.0})
+    projection = plain_projection(config)
     return [projection.spans(text) for text in texts]
+
+
+def _starts(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+
+
+def _joined(first: TrainingRows, second: TrainingRows) -> TrainingRows:
+    lengths = np.concatenate((first.lengths, second.lengths))
+
+    def both(name: str) -> Any:
+        parts = getattr(first, name), getattr(second, name)
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return TrainingRows(
+        first.texts + second.texts,
+        lengths,
+        both("sentence"),
+        both("tags"),
+        _starts(lengths),
+        first.tag_set,
+    )
 
 
 def _sentence(

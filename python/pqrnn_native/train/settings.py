@@ -46,6 +46,7 @@ class TrainSettings:
         dropout: after the bottleneck and after each layer, [0, 1).
         token_dropout: probability of showing a token without any features, [0, 1).
         distortion: probability of distorting a token's letters, [0, 1).
+        slot_exchange: probability of giving slots of a text the values of others, [0, 1).
         label_smoothing: of cross entropies, [0, 1); the likelihood of a CRF is left as it is.
         slot_weight: weight of the tags' loss beside the intent's 1.
         max_tokens: longer texts are cut while training; 0: never.
@@ -69,6 +70,7 @@ class TrainSettings:
     dropout: float | None = None
     token_dropout: float = 0.1
     distortion: float = 0.0
+    slot_exchange: float = 0.0
     label_smoothing: float = 0.05
     slot_weight: float = 1.0
     max_tokens: int = 256
@@ -81,7 +83,10 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise ValueError(f"clip must be positive, got {self.clip!r}")
-        for name in ("warmup", "ema", "dropout", "token_dropout", "distortion", "label_smoothing"):
+        for name in (
+            "warmup", "ema", "dropout", "token_dropout", "distortion", "slot_exchange",
+            "label_smoothing",
+        ):  # fmt: skip
             value = getattr(self, name)
             if not (name == "dropout" and value is None) and not 0 <= value < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {value!r}")

@@ -22,7 +22,7 @@ from .crf import crf_loss
 from .learner import Learner, Logits
 from .optim import rate, seed_step, set_rate
 from .processes import Processes
-from .rows import IGNORED, TrainingRows
+from .rows import IGNORED, RowSource
 from .run_folder import Bar, RunFolder
 from .settings import TrainSettings
 
@@ -96,7 +96,7 @@ def losses(
 
 def train_step(
     learner: Learner,
-    data: TrainingRows,
+    source: RowSource,
     rows: npt.NDArray[np.int64],
     step: int,
     processes: Processes,
@@ -111,18 +111,20 @@ def train_step(
     """
     settings = learner.settings
     seed_step(settings.seed, step, processes.rank)
-    own = rows[processes.rank :: processes.world]
     seed = int(np.random.default_rng([settings.seed, step]).integers(2**63))
-    logits = learner.train([data.texts[row] for row in own], seed)
+    whole = source.batch(rows, seed)
+    batch = whole
+    if processes.world > 1:
+        batch = whole.take(np.arange(processes.rank, len(rows), processes.world))
+    logits = learner.train(batch.texts, seed)
     tags = None
-    tokens = int(data.lengths[rows].sum())
-    if data.tag_set is not None:
-        offsets = np.concatenate(([0], np.cumsum(data.lengths[own])))
-        tags = GoldTags(data.batch_tags(own), offsets, data.tag_set)
-        tokens = int((data.batch_tags(rows) != IGNORED).sum())
+    tokens = int(whole.lengths.sum())
+    if batch.tags is not None and whole.tags is not None and batch.tag_set is not None:
+        tags = GoldTags(batch.tags, batch.starts, batch.tag_set)
+        tokens = int((whole.tags != IGNORED).sum())
     parts = losses(
         logits,
-        None if data.sentence is None else data.sentence[own],
+        batch.sentence,
         tags,
         smoothing=settings.label_smoothing,
         rows=len(rows),
@@ -144,7 +146,7 @@ def train_step(
 
 def train(
     learner: Learner,
-    data: TrainingRows,
+    source: RowSource,
     run: RunFolder,
     evaluate: Evaluate,
     keep: Keep,
@@ -159,7 +161,7 @@ def train(
 
     Args:
         learner: what is trained.
-        data: on what.
+        source: on what.
         run: where its log and checkpoints go.
         evaluate: the score to be made large, and other figures to log.
         keep: called with the row for the log after the best evaluation so far, to save the model.
@@ -167,7 +169,7 @@ def train(
         progress: show a bar; None shows one on a terminal.
         say: called with a line about what is trained and with every row of the log.
     """
-    settings = learner.settings
+    settings, data = learner.settings, source.rows
     size = settings.batch_size * processes.world
     least = max(_LEAST, processes.world)
     steps = total_steps(len(data), settings, processes)
@@ -186,7 +188,7 @@ def train(
         for step, rows in endless(data.lengths, size, settings.seed, first, steps, least=least):
             warmup = round(settings.warmup * steps)
             set_rate(learner.optimizer, settings.learning_rate * rate(step, steps, warmup))
-            parts = train_step(learner, data, rows, step, processes)
+            parts = train_step(learner, source, rows, step, processes)
             meter.add(parts, int(data.lengths[rows].sum()))
             _show(bar, step + 1, steps, parts, meter, run)
             if (step + 1) % settings.evaluate_every and step + 1 < steps:
