@@ -4,6 +4,7 @@
 
 #include "text/grapheme.h"
 #include "text/properties.h"
+#include "text/spelling.h"
 #include "text/utf8.h"
 
 namespace pqrnn {
@@ -54,6 +55,7 @@ constexpr WordSet joined_across(WordSet left, WordSet middle) {
 }
 
 struct Character {
+  char32_t code_point;
   int length;  // bytes
   const Properties* properties;
   WordSet word;
@@ -67,7 +69,7 @@ Character read(const char* p, const char* end) {
   if (length == 0) length = ill_formed_length(p, end);
   const Properties* const found = &properties(code_point);
   const bool apart = kApart && (code_point == U'\'' || code_point == U'\u2019');
-  return {length, found, set(apart ? WordClass::Other : found->word)};
+  return {code_point, length, found, set(apart ? WordClass::Other : found->word)};
 }
 
 struct Segment {
@@ -82,6 +84,8 @@ template <bool kApart>
 Segment next_segment(const char* p, const char* end) {
   const Character first = read<kApart>(p, end);
   GraphemeState graphemes(first.properties->grapheme);
+  SpellingState spelling;
+  spelling.take(first.code_point);
   WordSet neighbour = first.word;  // of the code point before p
   WordSet left = neighbour;        // the same, past Extend, Format and ZWJ (WB4)
   WordSet across = 0;              // after `letter middle`: the classes WB7, 7c or 11 bind to it
@@ -115,16 +119,19 @@ Segment next_segment(const char* p, const char* end) {
       } else if (half_flag && (right & kRegional)) {
         boundary = false;  // WB15, 16
       }
+      boundary = boundary && graphemes.boundary_before(grapheme) &&
+                 !spelling.joins(next.code_point, p + next.length, end);
       if (right & perhaps_after(left)) {
         across = joined_across(left, right);
-        if (boundary && graphemes.boundary_before(grapheme)) doubtful = {p, blank};
-      } else if (boundary && graphemes.boundary_before(grapheme)) {
+        if (boundary) doubtful = {p, blank};
+      } else if (boundary) {
         return {p, blank};
       }
       half_flag = (right & kRegional) != 0 && !half_flag;
       neighbour = left = right;
     }
     graphemes.take(grapheme);
+    spelling.take(next.code_point);
     blank = blank && next.properties->blank();
     p += next.length;
   }

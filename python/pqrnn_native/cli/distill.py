@@ -112,7 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     for name, kind, meaning in _TRAINING:
         training.add_argument(_flag(name), type=kind, metavar="N", help=meaning)
-    training.add_argument("--float32", action="store_true", help="no bfloat16 matrix products")
+    training.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="matrix products in bfloat16 (default: where there are instructions for them)",
+    )
 
 
 def _flag(name: str) -> str:
@@ -150,5 +154,5 @@ def _config(options: argparse.Namespace) -> PQRNNConfig:
 
 
 def _settings(options: argparse.Namespace, kind: type[DistillSettings]) -> DistillSettings:
-    given = {n: v for n, *_ in _TRAINING if (v := getattr(options, n)) is not None}
-    return kind(**given, bfloat16=not options.float32)
+    names = [*(name for name, *_ in _TRAINING), "bfloat16"]
+    return kind(**{n: v for n in names if (v := getattr(options, n)) is not None})

@@ -121,7 +121,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name in ("epochs", "batch_size", "learning_rate", "dropout", "evaluate_every"):
             own = "default: follows from the task and the data"
         training.add_argument(_flag(name), type=kind, metavar="N", help=f"{meaning} ({own})")
-    training.add_argument("--float32", action="store_true", help="no bfloat16 matrix products")
+    training.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="matrix products in bfloat16 (default: where there are instructions for them)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -139,9 +143,7 @@ def run(options: argparse.Namespace) -> None:
         model=options.model,
         features=options.features,
         config=_shape(options),
-        settings=TrainSettings(
-            **_given(options, [name for name, *_ in _TRAINING]), bfloat16=not options.float32
-        ),
+        settings=TrainSettings(**_given(options, [*(name for name, *_ in _TRAINING), "bfloat16"])),
         init=options.init,
         dtype=options.dtype,
         device=options.device,

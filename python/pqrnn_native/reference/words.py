@@ -7,6 +7,7 @@ compiled core.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -26,8 +27,9 @@ INCB_EXTEND = {"Extend", "ZWJ"}
 def split_words(text: str, split_apostrophes: bool = False) -> list[tuple[int, int]]:
     """Tokens of ``text`` as (begin, end) offsets in characters.
 
-    A token is what lies between two neighbouring positions that are both word boundaries and
-    boundaries of extended grapheme clusters, unless every character of it is blank.
+    A token is what lies between two neighbouring positions that are word boundaries, boundaries of
+    extended grapheme clusters and not within a syllable of Thai or Lao, unless every character of
+    it is blank.
 
     With ``split_apostrophes``, U+0027 and U+2019 are of word class Other, as "!" is.
 
@@ -43,9 +45,44 @@ def split_words(text: str, split_apostrophes: bool = False) -> list[tuple[int, i
     boundaries = [
         i
         for i in range(len(text) + 1)
-        if is_word_boundary(word, grapheme, i) and is_grapheme_boundary(grapheme, i)
+        if is_word_boundary(word, grapheme, i)
+        and is_grapheme_boundary(grapheme, i)
+        and not is_within_syllable(text, i)
     ]
     return [(begin, end) for begin, end in pairwise(boundaries) if not all(blank[begin:end])]
+
+
+# Consonants, vowel signs that are written before or after a consonant, tone marks; first Thai, then
+# Lao. Unassigned characters between are harmless.
+CONSONANT = "[\u0e01-\u0e2e\u0e81-\u0eae\u0edc-\u0edf]"
+BEFORE = "[\u0e40-\u0e44\u0ec0-\u0ec4]"
+AFTER = "[\u0e30\u0e32\u0e45\u0eb0\u0eb2]"
+TONE = "[\u0e48-\u0e4b\u0ec8-\u0ecb]"
+LETTER = (
+    "[\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e"
+    "\u0e81-\u0eae\u0eb0-\u0ec5\u0ec7-\u0ecd\u0edc-\u0edf]"
+)
+NEEDS_FINAL = f"[\u0e31\u0e37\u0eb1]{TONE}*"
+SILENCED = f"{CONSONANT}[\u0e34\u0e38]?[\u0e4c\u0ecc]"
+# What stands left and right of a position within a syllable.
+SYLLABLES = [
+    (BEFORE, CONSONANT),
+    (f"(?!{BEFORE}){LETTER}", AFTER),
+    (NEEDS_FINAL, CONSONANT),
+    (f"(?!{BEFORE}){LETTER}", SILENCED),
+]
+
+
+def is_within_syllable(text: str, i: int) -> bool:
+    """Whether Thai or Lao spelling allows no word to end before character ``i``.
+
+    A vowel sign that is written before its consonant, sara a and aa after it, the consonant that
+    mai kan and sara uee must have, and one that thanthakhat silences all belong to a syllable.
+    """
+    return any(
+        re.search(f"(?:{left})$", text[:i]) and re.match(right, text[i:])
+        for left, right in SYLLABLES
+    )
 
 
 def is_word_boundary(word: Sequence[str], grapheme: Sequence[str], i: int) -> bool:

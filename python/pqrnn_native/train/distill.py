@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..projection import Projection
 from .batches import digest, endless
 from .cache import TeacherCache
 from .data import SentencePairs
+from .devices import bfloat16_pays, find_device
 from .losses import cosine_loss, ranking_loss, relational_loss
 from .metrics import cosine_rows, spearman
 from .optim import Averaged, adamw, rate, seed_step, set_rate
@@ -51,7 +52,8 @@ class DistillSettings:
         seed: of everything random.
         evaluate_every: steps between evaluations and checkpoints.
         threads: torch threads; 0 leaves torch's own choice.
-        bfloat16: matrix products in bfloat16 (autocast).
+        bfloat16: matrix products in bfloat16 (autocast); None: where the device has instructions
+            for them.
     """
 
     epochs: float = 6.0
@@ -69,7 +71,7 @@ class DistillSettings:
     seed: int = 0
     evaluate_every: int = 300
     threads: int = 0
-    bfloat16: bool = True
+    bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "learning_rate", "clip", "temperature", "max_tokens")
@@ -101,10 +103,11 @@ def fit_pca(vectors: np.ndarray, dim: int, *, sample: int = 100_000) -> np.ndarr
 class Student:
     """The model being trained, its averaged twin, and text in, vectors out."""
 
-    def __init__(self, config: PQRNNConfig, settings: DistillSettings) -> None:
+    def __init__(
+        self, config: PQRNNConfig, settings: DistillSettings, device: torch.device
+    ) -> None:
         torch.manual_seed(settings.seed)
-        self.config, self.settings = config, settings
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.config, self.settings, self.device = config, settings, device
         self.projection = Projection(**asdict(config.projection))
         self.training_projection = Projection(
             **{**asdict(config.projection), "max_tokens": settings.max_tokens}
@@ -116,8 +119,8 @@ class Student:
     def forward(self, model: torch.nn.Module, texts: Sequence[str], *, train: bool) -> Tensor:
         projection = self.training_projection if train else self.projection
         features, index, offsets = projection.ragged_unique(texts)
-        enabled = self.settings.bfloat16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+        half = bool(self.settings.bfloat16)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             vectors: Tensor = model(
                 torch.from_numpy(features).to(self.device),
                 torch.from_numpy(offsets).to(self.device),
@@ -203,6 +206,9 @@ def distill(
         raise ValueError(f"{len(texts)} texts do not fill a batch of {settings.batch_size}")
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    device = find_device(None)
+    if settings.bfloat16 is None:
+        settings = replace(settings, bfloat16=bfloat16_pays(device))
     description = {
         "config": json.loads(config.to_json()),
         "settings": asdict(settings),
@@ -215,7 +221,7 @@ def distill(
     with run.bar("teacher vectors", unit="text", show=progress) as bar:
         store.add(texts, progress=bar.at)
     targets = _targets(store, texts, config.output_size)
-    student = Student(config, settings)
+    student = Student(config, settings, device)
     lengths = np.array([len(text) for text in texts])
     steps = max(1, int(settings.epochs * (len(texts) // settings.batch_size)))
 

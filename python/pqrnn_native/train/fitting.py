@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,9 @@ from ..config import PQRNNConfig
 from ..tags import collect_tags
 from . import supervised
 from .batches import digest
+from .devices import bfloat16_pays, find_device
 from .graph import Answers
-from .learner import Learner, find_device, projected
+from .learner import Learner, projected
 from .metrics import Report
 from .processes import joined
 from .readers import Examples
@@ -120,8 +121,10 @@ def fit(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
-        settings = settings.resolve(len(train_set), processes.world, task)
         place = find_device(device)
+        settings = settings.resolve(len(train_set), processes.world, task)
+        if settings.bfloat16 is None:
+            settings = replace(settings, bfloat16=bfloat16_pays(place))
         torch.manual_seed(settings.seed)
         if model == "pqrnn":
             learner = projected(config, settings, processes, place)

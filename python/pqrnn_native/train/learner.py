@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -106,7 +105,8 @@ class Learner:
         """Logits of augmented texts, with gradients."""
         inputs = self.featurizer.training(texts, seed).to(self.device)
         self.averaged.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+        half = bool(self.settings.bfloat16)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             logits: Logits = self._speaking(inputs)
         return logits
 
@@ -145,24 +145,3 @@ def projected(
     model = build(config, settings.dropout or 0.0)
     featurizer = ProjectedInputs(config.projection, settings)
     return Learner(model, featurizer, config, settings, processes, device)
-
-
-def find_device(name: str | None) -> torch.device:
-    """A device by its name; None: a GPU if there is one. ``torchrun`` gives each process its own.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        first = str(error).partition("\n")[0]
-        raise ValueError(f"device must be one that torch has here, got {name!r}: {first}") from None
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    return device

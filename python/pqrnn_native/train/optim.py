@@ -20,6 +20,7 @@ def adamw(model: torch.nn.Module, learning_rate: float, weight_decay: float) -> 
         ],
         lr=learning_rate,
         betas=(0.9, 0.98),
+        fused=True,
     )
 
 

@@ -32,8 +32,8 @@ DEFAULT_DROPOUTS: Mapping[Task, float] = {"parse": 0.2, "classify": 0.4, "tag": 
 class TrainSettings:
     """How to train; what is trained is a :class:`pqrnn_native.PQRNNConfig`.
 
-    Zero epochs, batch size, learning rate or evaluation period follow from the number of rows, and
-    dropout None from the task, see :meth:`resolve`.
+    Zero epochs, batch size, learning rate or evaluation period follow from the number of rows,
+    dropout None from the task, see :meth:`resolve`, and bfloat16 None from the device.
 
     Attributes:
         epochs: passes over the rows.
@@ -54,7 +54,8 @@ class TrainSettings:
         evaluate_every: steps between evaluations and checkpoints.
         seed: of everything random.
         threads: torch threads; 0 leaves torch's own choice.
-        bfloat16: matrix products in bfloat16 (autocast) while training.
+        bfloat16: matrix products in bfloat16 (autocast) while training; None: where the device has
+            instructions for them.
 
     Raises:
         ValueError: A value is out of range.
@@ -78,7 +79,7 @@ class TrainSettings:
     evaluate_every: int = 0
     seed: int = 0
     threads: int = 0
-    bfloat16: bool = True
+    bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip) and self.clip > 0):
