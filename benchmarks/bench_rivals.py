@@ -1,8 +1,9 @@
-"""Other ways to turn sentences into vectors, each on one thread; each skips when not installed."""
+"""Other ways to turn sentences into vectors, and another recurrence; each skips when absent."""
 
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -86,3 +87,14 @@ def load_floret(path: Path) -> Encode:
     """Mean of floret's word vectors for each sentence."""
     model = need("floret").load_model(str(path))
     return lambda texts: np.stack([model.get_sentence_vector(text) for text in texts])
+
+
+def load_sru() -> ModuleType:
+    """Simple Recurrent Units; its first import compiles for a minute, and wants a C++ compiler."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is no CUDA, and about torch.jit
+        try:
+            return need("sru")
+        except (ImportError, OSError, RuntimeError) as error:
+            first = str(error).partition("\n")[0]
+            pytest.skip(f"rival 'sru' does not compile here: {first}")

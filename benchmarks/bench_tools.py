@@ -15,6 +15,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = re.compile(r"\w+|[^\w\s]")
+TRAINING_THREADS = int(os.environ.get("PQRNN_BENCH_THREADS", "2"))  # everything else has one
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ _WHERE = "behind the station|near the harbour|under the bridge|in the library|be
 _MORE = "while the rain kept falling|because nobody else wanted to|although it was already late"
 
 
+def shared() -> Path:
+    """Where outside data are, if they are."""
+    return Path(os.environ.get("PQRNN_SHARED") or ROOT.parent / "shared")
+
+
 def _made_up(rng: random.Random) -> str:
     parts = [rng.choice(part.split("|")) for part in (_WHO, _DID, _WHAT, _WHERE)]
     if rng.random() < 0.7:
@@ -90,8 +96,7 @@ def sentences(count: int, *, tokens: tuple[int, int] = (3, 60)) -> tuple[list[st
     Returns:
         ``count`` sentences, always the same ones, and the name of their source.
     """
-    shared = Path(os.environ.get("PQRNN_SHARED") or ROOT.parent / "shared")
-    path = shared / "data" / "unlabelled" / "wikisplit.en.txt.gz"
+    path = shared() / "data" / "unlabelled" / "wikisplit.en.txt.gz"
     low, high = tokens
     found: list[str] = []
     if path.is_file():

@@ -1,10 +1,11 @@
-"""One thread for everybody, machine facts in every record, a table of ratios at the end."""
+"""One thread but for training, machine facts in every record, a table of ratios at the end."""
 
 from __future__ import annotations
 
 import os
 
-# Before NumPy or a rival starts its threads: every figure here is for one thread.
+# Before NumPy or a rival starts its threads: figures are for one thread, training's for more, which
+# it tells torch itself.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("PQRNN_NUM_THREADS", "1")
@@ -106,7 +107,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows = terminalreporter.config.stash.get(_ROWS, [])
     if not rows:
         return
-    terminalreporter.section("how many times faster, one thread, timed in turns")
+    threads = bench_tools.TRAINING_THREADS
+    terminalreporter.section(
+        f"how many times faster, one thread (training {threads}), timed in turns"
+    )
     facts = bench_tools.machine()
     terminalreporter.write_line(", ".join(f"{key} {value}" for key, value in facts.items()))
     head = f"{'benchmark':<44} {'against':<28} {'ours':>9} {'theirs':>9} {'median':>7} {'best':>7}"
@@ -115,5 +119,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{name.removeprefix('test_'):<44} {result.label:<28} "
             f"{_seconds(min(result.ours)):>9} {_seconds(min(result.rival)):>9} "
-            f"{result.median:>7.3g} {result.best:>7.3g}  " + (f"{target:g}" if target else "")
+            f"{result.median:>7.3g} {result.best:>7.3g}  " + (f"{target:.3g}" if target else "")
         )
