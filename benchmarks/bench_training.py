@@ -24,6 +24,7 @@ from pqrnn_native.config import PQRNNConfig
 from pqrnn_native.nn.encoder import NormalizedQRNNLayer
 from pqrnn_native.train import Example, Examples, TrainSettings, read_examples, supervised
 from pqrnn_native.train.batches import endless
+from pqrnn_native.train.devices import bfloat16_pays
 from pqrnn_native.train.fitting import data_config
 from pqrnn_native.train.inputs import ProjectedInputs
 from pqrnn_native.train.learner import Learner, build
@@ -235,15 +236,6 @@ def alone(products: list[Product]) -> Callable[[], None]:
     return run
 
 
-def bfloat16_pays() -> bool:
-    """Whether this machine multiplies matrices faster in bfloat16 than in float32."""
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(384, 384, dtype=dtype)
-        best[dtype] = min(bench_tools.timed(lambda a=a: torch.mm(a, a)) for _ in range(6))
-    return best[torch.bfloat16] < best[torch.float32]
-
-
 PARTS = (
     "matrix products", "gates and recurrence", "CRF", "projection", "dropout",
     "optimiser and averaging", "rest",
@@ -323,7 +315,7 @@ def main() -> None:
     """Print where the time of a step goes."""
     threads = bench_tools.TRAINING_THREADS
     torch.set_num_threads(threads)
-    steps = Steps(bfloat16=bfloat16_pays())
+    steps = Steps(bfloat16=bfloat16_pays(torch.device("cpu")))
     steps()
     rounds = [bench_tools.timed(steps) / CALLED for _ in range(bench_tools.rounds_wanted(5))]
     shares = [breakdown(steps) for _ in rounds]
