@@ -25,8 +25,10 @@
 
 #if defined(_MSC_VER)
 #define PQRNN_RESTRICT __restrict
+#define PQRNN_INLINE __forceinline
 #else
 #define PQRNN_RESTRICT __restrict__
+#define PQRNN_INLINE inline __attribute__((always_inline))
 #endif
 
 namespace pqrnn {

@@ -35,11 +35,11 @@ using Arithmetic = typename ArithmeticOf<S>::type;
 
 // a * b + c, in one step where the CPU has one (our builds contract nothing on their own).
 #if defined(__FMA__) || defined(__aarch64__)
-static inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-static inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
+static PQRNN_INLINE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static PQRNN_INLINE double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 #else
-static inline float fused(float a, float b, float c) { return a * b + c; }
-static inline double fused(double a, double b, double c) { return a * b + c; }
+static PQRNN_INLINE float fused(float a, float b, float c) { return a * b + c; }
+static PQRNN_INLINE double fused(double a, double b, double c) { return a * b + c; }
 #endif
 
 // exp(x) = 2^n * (1 + p), p = exp(r) - 1, n = round(x / ln 2), r = x - n ln 2, |r| <= 0.347.
@@ -52,7 +52,7 @@ struct Split64 {
   double p, power;
 };
 
-static inline Split32 split_exp(float x) {
+static PQRNN_INLINE Split32 split_exp(float x) {
   constexpr float round_magic =
       12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
   const float shifted = fused(x, 1.44269504f, round_magic);
@@ -73,7 +73,7 @@ static inline Split32 split_exp(float x) {
   return {p, power};
 }
 
-static inline Split64 split_exp(double x) {
+static PQRNN_INLINE Split64 split_exp(double x) {
   constexpr double round_magic = 6755399441055744.0;  // 1.5 * 2^52
   const double shifted = fused(x, 1.4426950408889634, round_magic);
   const double n = shifted - round_magic;
@@ -101,20 +101,20 @@ static inline Split64 split_exp(double x) {
 
 // Comparisons are written so that a NaN passes through.
 template <class A>
-static inline A clamp(A x, A low, A high) {
+static PQRNN_INLINE A clamp(A x, A low, A high) {
   x = x < low ? low : x;
   return x > high ? high : x;
 }
 
 template <class A>
-static inline A sigmoid(A x) {
+static PQRNN_INLINE A sigmoid(A x) {
   const auto e = split_exp(clamp<A>(-x, -87, 87));
   return 1 / (1 + fused(e.power, e.p, e.power));
 }
 
 // tanh(x) = m / (m + 2), m = exp(2x) - 1: no cancellation near 0. Beyond 20 it is 1 in double.
 template <class A>
-static inline A hyperbolic_tangent(A x) {
+static PQRNN_INLINE A hyperbolic_tangent(A x) {
   const auto e = split_exp(clamp<A>(2 * x, -40, 40));
   const A m = fused(e.power, e.p, e.power - 1);
   return m / (m + 2);

@@ -102,7 +102,7 @@ static void load_step(const PoolArgs& a, const PoolTask& k, std::int64_t n, std:
 
 // One slot's coefficients at one channel are applied and the gate activated.
 template <bool raw, int slot, class A>
-static inline A gate_at(const PoolScratch<A>& s, std::int64_t c) {
+static PQRNN_INLINE A gate_at(const PoolScratch<A>& s, std::int64_t c) {
   if constexpr (!raw) return s.gate[slot][c];
   const A x = fused(s.gate[slot][c] - s.mean[slot][c], s.scale[slot][c], s.shift[slot][c]);
   if constexpr (slot == gate_z) return hyperbolic_tangent<A>(x);
