@@ -3,6 +3,7 @@
 // This header has no include guard on purpose: it belongs to body.h.
 
 #include "kernels/body_recurrence_math.h"
+#include "kernels/body_recurrence_random.h"
 #include "kernels/body_recurrence_stream.h"
 #include "kernels/body_recurrence_scan.h"
 #include "kernels/body_recurrence_pool.h"
