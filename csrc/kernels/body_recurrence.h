@@ -10,7 +10,8 @@
 #include "kernels/body_recurrence_pool_backward.h"
 #include "kernels/body_recurrence_norm.h"
 #include "kernels/body_recurrence_attend.h"
+#include "kernels/body_recurrence_dropout.h"
 
 static constexpr RecurrenceKernels recurrence_kernels = {
-    scan_forward, scan_backward, pool_forward,   pool_backward,
-    norm_forward, norm_backward, attend_forward, attend_backward};
+    scan_forward,  scan_backward,  pool_forward,    pool_backward, norm_forward,
+    norm_backward, attend_forward, attend_backward, dropout};
