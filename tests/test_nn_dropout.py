@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch", reason="dropout is a torch operator")
 
 from torch.autograd import gradcheck, gradgradcheck
 
-from pqrnn_native.nn import functional, ops
+from pqrnn_native import PQRNNConfig
+from pqrnn_native.nn import QRNN, PQRNNEncoder, functional, ops
 from pqrnn_native.reference import recurrence as twin
 
 mask = functools.lru_cache(None)(twin.dropout_mask)  # the same for all instruction sets
@@ -147,6 +148,8 @@ def test_bad_probabilities_are_named(probability: float, training: bool) -> None
         functional.dropout(torch.ones(3), probability, training)
     with pytest.raises(ValueError, match=message):
         ops.dropout(torch.ones(3), torch.tensor(0), probability)
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\)"):
+        PQRNNEncoder(PQRNNConfig(), probability)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
@@ -176,3 +179,26 @@ def test_compiled_equals_eager() -> None:
     torch.testing.assert_close(gradient * x.sin(), y * x.cos())
     assert 0.2 < (y == 0).double().mean() < 0.4
     torch._dynamo.reset()
+
+
+def test_layers_drop_with_it(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    calls = []
+
+    def record(x: Any, probability: float, training: bool = True) -> Any:
+        calls.append((tuple(x.shape), probability, training))
+        return x
+
+    monkeypatch.setattr(functional, "dropout", record)
+    qrnn = QRNN(3, 4, num_layers=3, dropout=0.25)
+    qrnn(torch.ones(2, 5, 3))
+    qrnn.eval()(torch.ones(2, 5, 3))
+    assert calls == [((2, 5, 4), 0.25, True)] * 2 + [((2, 5, 4), 0.25, False)] * 2
+    calls.clear()
+    config = PQRNNConfig(
+        task="embedding", output_size=4, num_layers=2, state_size=6, bottleneck_size=8
+    )
+    encoder = PQRNNEncoder(config, 0.5)
+    features = torch.ones(6, config.projection.feature_size)
+    encoder(features, torch.tensor([0, 2, 6]))
+    assert encoder.dropout == 0.5
+    assert calls == [((6, width), 0.5, True) for width in (8, 12, 12)]
