@@ -335,6 +335,20 @@ void attend_backward(const SequencesTuple& q, std::int64_t width, std::int64_t h
   run(pqrnn::kernels().recurrence.attend_backward, a, a.sequences.count, threads);
 }
 
+void dropout(std::int64_t count, int element, std::uint32_t threshold, std::uint64_t seed,
+             double scale, int threads, std::uintptr_t x, std::uintptr_t y) {
+  pqrnn::DropoutArgs a = {};
+  a.count = count;
+  a.element = static_cast<pqrnn::Element>(element);
+  a.threshold = threshold;
+  a.seed = seed;
+  a.scale = scale;
+  a.x = pointer(x);
+  a.y = pointer(y);
+  py::gil_scoped_release release;
+  run(pqrnn::kernels().recurrence.dropout, a, dropout_tasks(a), threads);
+}
+
 // Memory of a large output; whoever holds the buffer keeps it from being used again.
 struct OwnedBlock {
   explicit OwnedBlock(std::size_t size) : data(pqrnn::take_block(size)), bytes(size) {
@@ -395,4 +409,6 @@ void bind_ops(py::module_& m) {
   m.def("attend_backward", &attend_backward, py::arg("sequences"), py::arg("width"),
         py::arg("heads"), py::arg("element"), py::arg("threads"), py::arg("gpooled"),
         py::arg("states"), py::arg("weights"), py::arg("gstates"), py::arg("glogits"));
+  m.def("dropout", &dropout, py::arg("count"), py::arg("element"), py::arg("threshold"),
+        py::arg("seed"), py::arg("scale"), py::arg("threads"), py::arg("x"), py::arg("y"));
 }

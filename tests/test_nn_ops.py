@@ -351,6 +351,9 @@ def samples() -> Iterator[Sample]:
         pooled, weights = ops.attend(states, logits, *rest)
         return torch.ones_like(pooled), states, weights, *rest
 
+    def dropout(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
+        return Batch(layout).rows(rng, 4), torch.tensor(7), 0.25
+
     def sampler(make: Any, layout: str) -> Callable[[np.random.Generator], tuple[Any, ...]]:
         return lambda rng: make(rng, layout)
 
@@ -365,6 +368,7 @@ def samples() -> Iterator[Sample]:
         ("norm_gate_pool_backward", norm_backward, ("time", "ragged")),
         ("attend", attend, ("lengths", "ragged")),
         ("attend_backward", attend_backward, ("time", "ragged")),
+        ("dropout", dropout, ("time", "ragged")),
     ):
         for layout in layouts:
             yield name, sampler(make, layout)

@@ -48,6 +48,7 @@ def decode(stored: Array, element: int) -> Array:
 
 
 mask = functools.lru_cache(None)(twin.zoneout_mask)  # the same for all instruction sets
+dropout_mask = functools.lru_cache(None)(twin.dropout_mask)
 
 
 class Rows:
@@ -596,6 +597,46 @@ def test_zoneout_masks_are_the_twins(isa: str, layout: str, width: int, threads:
                 before = found[n, t, d]
                 seen.append(held[n, t])
     assert abs(np.mean(seen) - p) < 5 * np.sqrt(p * (1 - p) / np.size(seen))
+
+
+def dropped(
+    x: Array, element: int, seed: int, probability: float, scale: float, threads: int = 1
+) -> Array:
+    y = encode(np.full(x.shape, np.nan), element)
+    _core.dropout(
+        x.size, element, round(probability * 2**32), seed, scale, threads,
+        x.ctypes.data, y.ctypes.data,
+    )  # fmt: skip
+    return y
+
+
+@pytest.mark.parametrize("element", [F32, BF16, F64])
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 63, 64, 65, 1023, 1024, 1025, 3000])
+def test_dropout_is_the_twins(isa: str, element: int, count: int) -> None:
+    seed, p, scale = 0xFEDCBA9876543210 - count, 0.4, 1 / (1 - 0.4)
+    x = encode(np.random.default_rng(count).normal(size=count), element)
+    x[::7] = encode(np.array([np.nan]), element)  # dropped like others, and kept like others
+    found = decode(dropped(x, element, seed, p, scale), element)
+    zero = dropout_mask(seed, p, count)
+    values = decode(x, element) * scale
+    expected = decode(encode(np.where(zero, 0, values), element), element)
+    np.testing.assert_allclose(found, expected, {F32: 2e-7, BF16: 2**-7, F64: 0}[element])
+    if count:
+        assert abs(zero.mean() - p) < 5 * np.sqrt(p * (1 - p) / count)
+
+
+def test_dropout_on_threads_has_the_same_bits(isa: str) -> None:
+    x = encode(np.random.default_rng(2).normal(size=70_001), F32)
+    alone = dropped(x, F32, 3, 0.1, 1 / 0.9)
+    for threads in (2, 5):
+        assert dropped(x, F32, 3, 0.1, 1 / 0.9, threads).tobytes() == alone.tobytes()
+
+
+def test_zoneout_and_dropout_draw_no_word_twice() -> None:
+    # Of the same seed; with the counter of either direction the masks would be one.
+    zoneout = (twin.zoneout_mask(8, 0.5, 1, 1, 512, direction) for direction in range(2))
+    for held in zoneout:
+        assert 0.4 < (held.ravel() == twin.dropout_mask(8, 0.5, 512)).mean() < 0.6
 
 
 def test_threads_do_not_change_bits(isa: str) -> None:

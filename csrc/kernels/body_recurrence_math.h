@@ -1,5 +1,5 @@
-// Storage types, exp, tanh, sigmoid and random bits for the recurrence, as branch-free code that
-// compilers vectorise.
+// Storage types, exp, tanh and sigmoid for the recurrence, as branch-free code that compilers
+// vectorise.
 
 using bf16 = std::uint16_t;  // the upper half of a float32
 
@@ -118,42 +118,4 @@ static PQRNN_INLINE A hyperbolic_tangent(A x) {
   const auto e = split_exp(clamp<A>(2 * x, -40, 40));
   const A m = fused(e.power, e.p, e.power - 1);
   return m / (m + 2);
-}
-
-// keep[j] = 1 where zoneout holds the previous state of channel `first + j`, j < count; first and
-// the capacity of keep are multiples of 64.
-// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) with key = seed, counter = (word, step,
-// sequence, direction): channel c takes output (c / 16) % 4 of word 16 * (c / 64) + c % 16, so that
-// 16 counters run side by side and each output fills 16 neighbouring channels.
-static void zoneout_mask(std::uint64_t seed, std::uint32_t threshold, std::int64_t sequence,
-                         std::int64_t step, std::int64_t direction, std::int64_t first,
-                         std::int64_t count, std::uint32_t* keep) {
-  for (std::int64_t block = 0; block < count; block += 64) {
-    std::uint32_t x0[16], x1[16], x2[16], x3[16];
-    for (int j = 0; j < 16; ++j) {
-      x0[j] = static_cast<std::uint32_t>((first + block) / 4 + j);
-      x1[j] = static_cast<std::uint32_t>(step);
-      x2[j] = static_cast<std::uint32_t>(sequence);
-      x3[j] = static_cast<std::uint32_t>(direction);
-    }
-    std::uint32_t k0 = static_cast<std::uint32_t>(seed),
-                  k1 = static_cast<std::uint32_t>(seed >> 32);
-    for (int round = 0; round < 10; ++round) {
-      for (int j = 0; j < 16; ++j) {
-        const std::uint64_t a = std::uint64_t{0xD2511F53u} * x0[j];
-        const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * x2[j];
-        x0[j] = static_cast<std::uint32_t>(b >> 32) ^ x1[j] ^ k0;
-        x1[j] = static_cast<std::uint32_t>(b);
-        x2[j] = static_cast<std::uint32_t>(a >> 32) ^ x3[j] ^ k1;
-        x3[j] = static_cast<std::uint32_t>(a);
-      }
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
-    std::uint32_t* out = keep + block;
-    for (int j = 0; j < 16; ++j) out[j] = x0[j] < threshold;
-    for (int j = 0; j < 16; ++j) out[16 + j] = x1[j] < threshold;
-    for (int j = 0; j < 16; ++j) out[32 + j] = x2[j] < threshold;
-    for (int j = 0; j < 16; ++j) out[48 + j] = x3[j] < threshold;
-  }
 }

@@ -97,7 +97,10 @@ static void load_step(const PoolArgs& a, const PoolTask& k, std::int64_t n, std:
                    k.direction * a.gate_direction, a.gate_tap, ahead * a.gate[slot].step,
                    s.gate[slot]);
   }
-  if (a.zoneout) zoneout_mask(a.seed, a.zoneout, n, t, k.direction, k.first, k.count, s.keep);
+  if (a.zoneout) {
+    random_mask(a.seed, a.zoneout, static_cast<std::uint32_t>(t), static_cast<std::uint32_t>(n),
+                static_cast<std::uint32_t>(k.direction), k.first, k.count, s.keep);
+  }
 }
 
 // One slot's coefficients at one channel are applied and the gate activated.

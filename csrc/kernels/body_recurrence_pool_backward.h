@@ -17,7 +17,7 @@ struct BackwardScratch {
 // The gradient of gate `y` goes on to the pre-activation, and into the sums for its coefficients.
 template <bool raw, int slot, class A>
 static PQRNN_INLINE void put_gradient(const PoolScratch<A>& s, std::int64_t c, A gradient, A y,
-                                BackwardScratch<A>& b) {
+                                      BackwardScratch<A>& b) {
   if constexpr (raw) {
     gradient *= slot == gate_z ? 1 - y * y : y * (1 - y);
     b.sum[slot][c] += gradient;

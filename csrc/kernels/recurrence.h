@@ -1,4 +1,5 @@
-// Kernels of the recurrence: the linear scan and the QRNN poolings, forward and backward.
+// Kernels of the recurrence: the linear scan and the QRNN poolings, forward and backward, and what
+// goes with them: batch norm of gates, attention pooling, dropout.
 //
 // Element (s, t, c) of a tensor (sequence, step, channel) lies at
 //   data + s * sequence + (offsets ? offsets[s] : 0) * step + t * step + c
@@ -123,9 +124,24 @@ struct AttendArgs {
   View gstates, glogits;
 };
 
-constexpr std::int64_t kScanBlock = 1024;  // channels of a scan task: its state is 4 KiB, in L1
-constexpr std::int64_t kPoolBlock = 256;   // channels of a pooling task: all scratch rows in L1
-constexpr std::int64_t kGroup = 8;         // sequences of a pooling task
+// y[i] = 0 where the random word of element i is below `threshold`, otherwise x[i] * scale; and as
+// nothing but the seed is needed to draw the words again, the same on gradients is the gradient.
+// Element i of a contiguous tensor takes output (i / 16) % 4 of Philox 4x32-10 with key = seed and
+// counter = (low half of w, high half of w, 0, 2), w = 16 * (i / 64) + i % 16.
+struct DropoutArgs {
+  std::int64_t count;
+  Element element;
+  std::uint32_t threshold;  // the probability of zero, times 2^32
+  std::uint64_t seed;
+  double scale;
+  const void* x;  // [count]
+  void* y;        // [count]
+};
+
+constexpr std::int64_t kScanBlock = 1024;     // channels of a scan task: its state is 4 KiB, in L1
+constexpr std::int64_t kPoolBlock = 256;      // channels of a pooling task: all scratch rows in L1
+constexpr std::int64_t kGroup = 8;            // sequences of a pooling task
+constexpr std::int64_t kDropoutBlock = 1024;  // elements of a dropout task, a multiple of 64
 
 static inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 static inline std::int64_t scan_tasks(const ScanArgs& a) {
@@ -137,6 +153,9 @@ static inline std::int64_t pool_tasks(const PoolArgs& a) {
 static inline std::int64_t norm_tasks(const NormArgs& a) {
   return ceil_div(a.sequences.count, kGroup) * a.directions * ceil_div(a.width, kPoolBlock);
 }
+static inline std::int64_t dropout_tasks(const DropoutArgs& a) {
+  return ceil_div(a.count, kDropoutBlock);
+}
 
 struct RecurrenceKernels {
   void (*scan_forward)(const ScanArgs& args, std::int64_t begin, std::int64_t end);
@@ -147,6 +166,7 @@ struct RecurrenceKernels {
   void (*norm_backward)(const NormArgs& args, std::int64_t begin, std::int64_t end);
   void (*attend_forward)(const AttendArgs& args, std::int64_t begin, std::int64_t end);
   void (*attend_backward)(const AttendArgs& args, std::int64_t begin, std::int64_t end);
+  void (*dropout)(const DropoutArgs& args, std::int64_t begin, std::int64_t end);
 };
 
 }  // namespace pqrnn

@@ -53,10 +53,32 @@ static Channels channels_of(std::int64_t block, std::int64_t size, std::int64_t 
   return {first, width - first < size ? width - first : size};
 }
 
+// Philox 4x32-10: is the random word of channel c below the threshold? See
+// body_recurrence_random.h.
+static bool is_chosen(std::uint64_t seed, std::uint32_t threshold, std::int64_t c, std::int64_t c1,
+                      std::int64_t c2, std::int64_t c3) {
+  std::uint32_t x[4] = {static_cast<std::uint32_t>(c / 64 * 16 + c % 16),
+                        static_cast<std::uint32_t>(c1), static_cast<std::uint32_t>(c2),
+                        static_cast<std::uint32_t>(c3)};
+  std::uint32_t key[2] = {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[0];
+    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x[2];
+    const std::uint32_t next[4] = {
+        static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ key[0], static_cast<std::uint32_t>(p1),
+        static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ key[1], static_cast<std::uint32_t>(p0)};
+    memcpy(x, next, sizeof next);
+    key[0] += 0x9E3779B9u;
+    key[1] += 0xBB67AE85u;
+  }
+  return x[c / 16 % 4] < threshold;
+}
+
 #include "kernels/reference_recurrence_scan.h"
 #include "kernels/reference_recurrence_pool.h"
 #include "kernels/reference_recurrence_norm.h"
+#include "kernels/reference_recurrence_dropout.h"
 
 static constexpr RecurrenceKernels recurrence_kernels = {
-    scan_forward, scan_backward, pool_forward,   pool_backward,
-    norm_forward, norm_backward, attend_forward, attend_backward};
+    scan_forward,  scan_backward,  pool_forward,    pool_backward, norm_forward,
+    norm_backward, attend_forward, attend_backward, dropout};

@@ -15,27 +15,6 @@ static PoolTask pool_task(std::int64_t task, std::int64_t sequences, int directi
           reverse[direction], channels_of(task % blocks, kPoolBlock, width)};
 }
 
-// Philox 4x32-10: is the state of channel c held at step t?
-static bool held(const PoolArgs& a, std::int64_t n, std::int64_t t, std::int64_t d,
-                 std::int64_t c) {
-  std::uint32_t x[4] = {static_cast<std::uint32_t>(c / 64 * 16 + c % 16),
-                        static_cast<std::uint32_t>(t), static_cast<std::uint32_t>(n),
-                        static_cast<std::uint32_t>(d)};
-  std::uint32_t key[2] = {static_cast<std::uint32_t>(a.seed),
-                          static_cast<std::uint32_t>(a.seed >> 32)};
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[0];
-    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x[2];
-    const std::uint32_t next[4] = {
-        static_cast<std::uint32_t>(p1 >> 32) ^ x[1] ^ key[0], static_cast<std::uint32_t>(p1),
-        static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ key[1], static_cast<std::uint32_t>(p0)};
-    memcpy(x, next, sizeof next);
-    key[0] += 0x9E3779B9u;
-    key[1] += 0xBB67AE85u;
-  }
-  return x[c / 16 % 4] < a.zoneout;
-}
-
 static double sum_of_taps(const View& view, const Sequences& q, Element e, bool reverse, int taps,
                           std::int64_t n, std::int64_t t, std::int64_t steps, std::int64_t origin,
                           std::int64_t tap) {
@@ -87,7 +66,7 @@ static Step step_of(const PoolArgs& a, const PoolTask& k, std::int64_t n, std::i
     }
     out.gate[slot] = p;
   }
-  out.held = a.zoneout && held(a, n, t, k.direction, c);
+  out.held = a.zoneout && is_chosen(a.seed, a.zoneout, c, t, n, k.direction);
   if (out.held) {
     out.gate[gate_f] = 1;
     out.gate[gate_i] = 0;

@@ -217,6 +217,16 @@ def attend_backward(
     gstates: _View,
     glogits: _View,
 ) -> None: ...
+def dropout(
+    count: int,
+    element: int,
+    threshold: int,
+    seed: int,
+    scale: float,
+    threads: int,
+    x: int,
+    y: int,
+) -> None: ...
 
 # Inference (src/bind_model.cpp)
 

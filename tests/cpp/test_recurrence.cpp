@@ -378,6 +378,35 @@ void test_attend(Element e, int kind) {
   }
 }
 
+void test_dropout(Element e) {
+  // Also where the number of a word outgrows 32 bits; nothing before `first` exists.
+  const std::int64_t begin = pick(0, 1) ? (std::int64_t{1} << 24) - 1 : 0;
+  const std::int64_t size = pick(0, 3) ? pick(1, 300) : pick(1, 3 * kDropoutBlock);
+  const std::size_t first = static_cast<std::size_t>(begin * kDropoutBlock) * bytes_of(e);
+  Tensor x = Tensor(e, size).random(-1, 1);
+  const auto run = [&](const RecurrenceKernels& k) {
+    Tensor y(e, size);
+    DropoutArgs a = {};
+    a.count = begin * kDropoutBlock + size;
+    a.element = e;
+    a.threshold = 1u << 30;
+    a.seed = 0x123456789abcdefu;
+    a.scale = 4.0 / 3;
+    a.x = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(x.data.get()) - first);
+    a.y = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(y.data.get()) - first);
+    const std::int64_t tasks = dropout_tasks(a), cut = pick(begin, tasks);
+    k.dropout(a, begin, cut);
+    k.dropout(a, cut, tasks);
+    return y;
+  };
+  const Tensor expected = run(reference());
+  for (const Kernels* k : fast_kernels()) {
+    const Tensor out = run(k->recurrence);
+    check_close(out, expected, k->name, "dropout");
+    for (std::int64_t i = 0; i < size; ++i) CHECK((out.get(i) == 0) == (expected.get(i) == 0));
+  }
+}
+
 void test_blocks() {
   drop_free_blocks();
   void* first = take_block(5 << 20);
@@ -412,6 +441,7 @@ int main() {
         test_norm(e, kind);
         test_attend(e, kind);
       }
+      test_dropout(e);
     }
   }
   test_blocks();

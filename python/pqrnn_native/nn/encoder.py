@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..config import PQRNNConfig
 from . import functional, ops, portable
+from .ops.layout import checked_probability
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -181,12 +182,15 @@ class PQRNNEncoder(nn.Module):
     Args:
         config: The hyper-parameters.
         dropout: Dropout on the output of the bottleneck and of each layer while training.
+
+    Raises:
+        ValueError: ``dropout`` is not in [0, 1).
     """
 
     def __init__(self, config: PQRNNConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = float(checked_probability("dropout", dropout))
         width = config.bottleneck_size
         # Batch norm takes a bias away again.
         self.bottleneck = nn.Linear(config.projection.feature_size, width, bias=False)
@@ -245,14 +249,17 @@ class PQRNNEncoder(nn.Module):
         rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
         if index is not None:
             rows = rows[index]
-        bottleneck = self.dropout(torch.relu(self._normalized(rows)))
+        bottleneck = self._dropped(torch.relu(self._normalized(rows)))
         rows = bottleneck
         for layer in self.layers:
-            rows = self.dropout(layer(rows, offsets))
+            rows = self._dropped(layer(rows, offsets))
         if self.config.skip:
             rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
         pooled = portable.attend(rows, self.attention(rows).to(rows.dtype), offsets)
         return pooled, rows
+
+    def _dropped(self, rows: Tensor) -> Tensor:
+        return functional.dropout(rows, self.dropout, self.training)
 
     def _normalized(self, rows: Tensor) -> Tensor:
         norm = self.bottleneck_norm

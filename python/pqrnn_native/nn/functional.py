@@ -1,4 +1,4 @@
-"""The recurrence on tensors: the linear scan and QRNN pooling."""
+"""The recurrence on tensors: the linear scan, QRNN pooling, and dropout between layers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from . import ops
+from .ops.layout import checked_probability
 
-__all__ = ["forget_mult", "qrnn_pool"]
+__all__ = ["dropout", "forget_mult", "qrnn_pool"]
 
 
 def as_lengths(lengths: Tensor | None) -> Tensor | None:
@@ -53,9 +54,40 @@ def forget_mult(
     return ops.forget_mult(f, x, h0, None, as_lengths(lengths), reverse)
 
 
-def draw_seed(zoneout: float) -> Tensor | None:
-    """A seed for zoneout from torch's random state."""
-    return torch.randint(2**63 - 1, ()) if zoneout else None
+def draw_seed(probability: float) -> Tensor | None:
+    """A seed for zoneout or dropout from torch's random state; none where nothing is random."""
+    return torch.randint(2**63 - 1, ()) if probability else None
+
+
+def dropout(x: Tensor, probability: float, training: bool = True) -> Tensor:
+    """Zeros with a probability, and the rest scaled so that the expectation stays.
+
+    ``y = 0`` with probability p, otherwise ``x / (1 - p)``, for each element on its own.
+
+    Args:
+        x: Of any shape and strides; on the CPU float32, bfloat16 or float64.
+        probability: p, in [0, 1).
+        training: Whether to drop anything.
+
+    Returns:
+        y, as ``x`` and contiguous; ``x`` itself if p is 0 or without ``training``. Differentiable
+        any number of times. Masks depend on torch's random state and the shape alone, not on
+        strides or threads; the backward pass draws them again, so that none is kept. Where ``x``
+        is dropped its NaN and infinities are zeros too.
+
+    Raises:
+        TypeError: The dtype is not supported.
+        ValueError: ``probability`` is out of range.
+
+    Takes the place of :func:`torch.nn.functional.dropout`, which draws one random number after
+    another on the CPU; on other devices it is that function, with its dtypes.
+    """
+    checked_probability("probability", probability)
+    if not training or probability == 0:
+        return x
+    if x.device.type != "cpu":
+        return torch.nn.functional.dropout(x, probability)
+    return ops.dropout(x, draw_seed(probability), float(probability))
 
 
 def qrnn_pool(

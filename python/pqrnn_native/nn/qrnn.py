@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from . import functional, ops
+from .ops.layout import checked_probability
 
 __all__ = ["QRNN", "gate_count", "gate_product", "glorot_"]
 
@@ -85,18 +86,15 @@ class QRNN(nn.Module):
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
-        for name, rate in (("zoneout", zoneout), ("dropout", dropout)):
-            if not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name} must be in [0, 1), got {rate!r}")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.kernel_size = kernel_size
         self.pooling = pooling
         self.bidirectional = bidirectional
-        self.zoneout = float(zoneout)
+        self.zoneout = float(checked_probability("zoneout", zoneout))
         self.batch_first = batch_first
-        self.dropout = float(dropout)
+        self.dropout = float(checked_probability("dropout", dropout))
         self.bias = bias
         directions = 2 if bidirectional else 1
         rows = gate_count(pooling) * hidden_size
@@ -198,8 +196,8 @@ class QRNN(nn.Module):
         zoneout = self.zoneout if self.training else 0.0
         last_states = []
         for layer in range(self.num_layers):
-            if layer and self.dropout and self.training:
-                rows = nn.functional.dropout(rows, self.dropout)
+            if layer:
+                rows = functional.dropout(rows, self.dropout, self.training)
             weight = self.get_parameter(f"weight_l{layer}")
             gates = gate_product(rows, weight)
             h0 = None

@@ -220,8 +220,29 @@ def zoneout_mask(
     for n in range(count):
         for t in range(steps):
             for channel in range(width):
-                block, within = divmod(channel, 64)
-                word, j = divmod(within, 16)
-                random = philox((16 * block + j, t, n, direction), key)[word]
+                index, word = _place(channel)
+                random = philox((index, t, n, direction), key)[word]
                 held[n, t, channel] = random < round(probability * 2**32)
     return held
+
+
+def _place(channel: int) -> tuple[int, int]:
+    block, within = divmod(channel, 64)
+    word, j = divmod(within, 16)
+    return 16 * block + j, word
+
+
+def dropout_mask(seed: int, probability: float, count: int) -> npt.NDArray[np.bool_]:
+    """Which elements dropout sets to zero, [count].
+
+    Element i of a tensor in C order takes the word that is channel i's in :func:`zoneout_mask`,
+    of the counter ``(index & (2**32 - 1), index >> 32, 0, 2)``; the other elements are divided by
+    ``1 - probability``.
+    """
+    dropped = np.zeros(count, np.bool_)
+    key = seed & WORD, seed >> 32
+    for i in range(count):
+        index, word = _place(i)
+        random = philox((index & WORD, index >> 32, 0, 2), key)[word]
+        dropped[i] = random < round(probability * 2**32)
+    return dropped

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig, ProjectionConfig
-from ..nn import portable
+from ..nn import functional, portable
 from ..nn.encoder import normalize_rows
 from .inputs import (
     Featurizer,
@@ -175,7 +175,7 @@ class Rival(nn.Module):
             self.inputs = _ProjectedWords(config.projection.feature_size, width)
         else:
             self.inputs = _EmbeddedWords(words, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.body: Any = (_LSTM if kind == "lstm" else _Transformer)(width, dropout)
         heads = config.attention_heads
         self.attention = nn.Linear(self.body.width, heads if self.body.width % heads == 0 else 1)
@@ -190,13 +190,14 @@ class Rival(nn.Module):
         self, features: Tensor, offsets: Tensor, *, index: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
         """As a pQRNN's: logits of labels [n, labels], or of intents and of tags [tokens, tags]."""
-        rows = self.dropout(self.inputs(features, index))
+        rows = functional.dropout(self.inputs(features, index), self.dropout, self.training)
         lengths = offsets.diff()
         steps = torch.arange(max(1, int(lengths.max())), device=rows.device)
         valid = steps < lengths.unsqueeze(1)
         padded = rows.new_zeros(*valid.shape, rows.shape[1]).index_put((valid,), rows)
         # A text without tokens has one of zeros, which is then left out again.
-        states = self.dropout(self.body(padded, lengths.clamp(min=1))[valid])
+        states = self.body(padded, lengths.clamp(min=1))[valid]
+        states = functional.dropout(states, self.dropout, self.training)
         pooled = portable.attend(states, self.attention(states).to(states.dtype), offsets)
         sentence = pooled[:, :0] if self.sentence is None else self.sentence(pooled)
         if self.tags is None:

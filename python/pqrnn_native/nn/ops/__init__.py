@@ -1,6 +1,6 @@
-"""The recurrence as torch operators: functional, with fakes and autograd, on raw addresses.
+"""The recurrence and dropout as torch operators, functional, with fakes and autograd.
 
-torch is not linked: an operator's body allocates its outputs, hands addresses and strides to
+torch is not linked: an operator's body allocates its outputs, hands raw addresses and strides to
 ``_core`` (which releases the GIL) and returns. Backward passes are operators too, so that
 ``torch.compile`` can trace them.
 
@@ -15,6 +15,7 @@ import torch
 from torch.library import register_autocast
 
 from .attention import attend, attend_backward
+from .dropout import dropout
 from .layout import POOLINGS
 from .packed import gate_pool, gate_pool_backward
 from .packed_norm import norm_gate_pool, norm_gate_pool_backward
@@ -25,6 +26,7 @@ __all__ = [
     "POOLINGS",
     "attend",
     "attend_backward",
+    "dropout",
     "forget_mult",
     "forget_mult_backward",
     "gate_pool",

@@ -135,6 +135,23 @@ def new_rows(like: Tensor, width: int) -> Tensor:
     return flat.view(*like.shape[:-1], width)
 
 
+def checked_probability(name: str, value: float) -> float:
+    """``value`` if it is a probability below 1."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+    return value
+
+
+def threshold_of(probability: float) -> int:
+    """What as many random words of 32 bits are below."""
+    return min(round(probability * 2**32), 2**32 - 1)
+
+
+def seed_of(seed: Tensor) -> int:
+    """The 64 bits of a seed, unsigned."""
+    return int(seed) % 2**64
+
+
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """The type that sums are computed in."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -15,11 +15,14 @@ from .layout import (
     Sequences,
     address_of,
     checked,
+    checked_probability,
     checked_rows,
     checked_state,
     empty_rows,
     new_rows,
+    seed_of,
     threads_for,
+    threshold_of,
     view_of,
 )
 
@@ -45,8 +48,7 @@ def pool_shape(
 ) -> Any:
     """The kernel's description of a pooling, checked."""
     check_kind(pooling, direction)
-    if not 0.0 <= zoneout < 1.0:
-        raise ValueError(f"zoneout must be in [0, 1), got {zoneout!r}")
+    checked_probability("zoneout", zoneout)
     if zoneout and seed is None:
         raise ValueError(f"zoneout={zoneout!r} needs a seed")
     return _core.PoolShape(
@@ -56,8 +58,8 @@ def pool_shape(
         pooling=POOLINGS.index(pooling),
         taps=taps,
         element=ELEMENTS[like.dtype],
-        zoneout=min(round(zoneout * 2**32), 2**32 - 1),
-        seed=int(seed) % 2**64 if zoneout and seed is not None else 0,
+        zoneout=threshold_of(zoneout),
+        seed=seed_of(seed) if zoneout and seed is not None else 0,
         threads=threads_for(like),
     )
 
