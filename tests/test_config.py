@@ -16,6 +16,9 @@ import twin
 import pqrnn_native as pq
 from pqrnn_native.config import PQRNNConfig, ProjectionConfig
 
+PARSING: dict[str, Any] = {
+    "task": "parsing", "intents": ("a", "b"), "slots": ("O", "B-x", "I-x"),
+}  # fmt: skip
 TINY: dict[str, Any] = {"bottleneck_size": 3, "state_size": 2, "num_layers": 1, "output_size": 5}
 
 
@@ -83,6 +86,12 @@ def test_shapes_of_all_tensors() -> None:
         ({"multi_label": True}, "multi_label=True needs task='classification'"),
         ({"slot_context": True}, "slot_context=True needs task='parsing', got 'embedding'"),
         ({"crf": True}, "crf=True needs task='parsing', got 'embedding'"),
+        ({"intent_tags": ((0,),)}, "a row for each of 0 intents, got 1"),
+        ({**PARSING, "intent_tags": ((0,),)}, "a row for each of 2 intents, got 1"),
+        ({**PARSING, "intent_tags": ((0, 3), ())}, r"of the 3 slots, got \(0, 3\)"),
+        ({**PARSING, "intent_tags": ((), (1, 0))}, r"ascending numbers .* got \(1, 0\)"),
+        ({**PARSING, "intent_tags": ((0, 0), ())}, r"ascending numbers .* got \(0, 0\)"),
+        ({**PARSING, "intent_tags": ((), (1, 2))}, r"must hold the tag 'O' .* got \(1, 2\)"),
     ],
 )
 def test_bad_values_are_named(fields: dict[str, Any], message: str) -> None:
@@ -211,6 +220,13 @@ BAD_JSON = [
     ('{"skip": 0}', "."),
     ('{"slot_context": true}', "slot_context=True needs task"),
     ('{"crf": true}', "crf=True needs task"),
+    ('{"intent_tags": [[0]]}', "a row for each of 0 intents"),
+    ('{"intent_tags": 1}', "intent_tags must be"),
+    ('{"task": "parsing", "intents": ["a"], "slots": ["O"], "intent_tags": [[0.5]]}', "."),
+    ('{"task": "parsing", "intents": ["a"], "slots": ["O"], "intent_tags": [0]}', "."),
+    ('{"task": "parsing", "intents": ["a"], "slots": ["O"], "intent_tags": [[1]]}', "of the 1"),
+    ('{"task": "parsing", "intents": ["a"], "slots": ["O"], "intent_tags": [[-1]]}', "ascending"),
+    ('{"task": "parsing", "intents": ["a"], "slots": ["O", "B-x"], "intent_tags": [[1]]}', "'O'"),
     ('{"task": "parsing"}', "slots must not be empty"),
     ('{"task": "parsing", "slots": ["O"], "labels": ["a"]}', "labels must be empty"),
     ('{"intents": ["a"]}', "intents must be empty"),

@@ -15,9 +15,11 @@ from pqrnn_native.tags import (
     Slot,
     TagSet,
     collect_tags,
+    collect_tags_by_intent,
     constrained,
     decode_tags,
     encode_tags,
+    forbid_tags,
 )
 
 ALARM = "wake me at 7 am on monday"
@@ -292,3 +294,20 @@ def test_shapes_are_checked() -> None:
             tags.best(np.zeros((3, 2), np.float32), offsets)
     with pytest.raises(ValueError, match="got 3 for 2"):
         tags.spans(np.zeros((3, 2), np.float32), [(0, 1), (1, 2)])
+
+
+def test_tags_of_an_intent_are_those_of_its_labels() -> None:
+    tags = ("O", "B-X", "B-Y", "I-X", "I-Y", "O@-2|B-X", "B-X@1|I-Y")
+    items = [
+        ("a", [(0, 1, "X")]), ("a", []), ("b", [(0, 1, "X"), (2, 3, "Y")]), ("b", []), ("c", []),
+    ]  # fmt: skip
+    found = collect_tags_by_intent(items, ("a", "b", "c", "d"), tags, min_texts=2)
+    assert found == ((0, 1, 3, 5), (0, 1, 2, 3, 4, 5, 6), (), ())
+    assert collect_tags_by_intent(items, ("c",), tags, min_texts=1) == ((0,),)
+
+
+def test_forbidden_tags_are_minus_infinity() -> None:
+    logits = np.arange(8, dtype=np.float32).reshape(4, 2)
+    allowed = np.array([[True, False], [True, True]])
+    forbid_tags(logits, [0, 1, 1, 4], np.array([0, 0, 1]), allowed)
+    assert logits.tolist() == [[0, -np.inf], [2, 3], [4, 5], [6, 7]]

@@ -112,6 +112,25 @@ class Fields {
       if (!json_.read_string(values.back())) return mismatch("an array of strings");
     }
   }
+  void on_rows(const char* name, std::vector<std::vector<std::uint32_t>>& rows) {
+    if (!is(name)) return;
+    const char* const wanted = "an array of arrays of numbers of slots";
+    if (!json_.begin_array()) return mismatch(wanted);
+    while (json_.next_item()) {
+      if (rows.size() == kMaxNames) return wrong("must hold at most 65536 rows");
+      rows.emplace_back();
+      if (!json_.begin_array()) return mismatch(wanted);
+      while (json_.next_item()) {
+        std::int64_t number = 0;
+        if (!json_.read_integer(number)) return mismatch(wanted);
+        const bool ascends = rows.back().empty() || number > rows.back().back();
+        if (number < 0 || number >= static_cast<std::int64_t>(kMaxNames) || !ascends) {
+          return wrong("must hold ascending numbers of slots, got " + std::to_string(number));
+        }
+        rows.back().push_back(static_cast<std::uint32_t>(number));
+      }
+    }
+  }
   template <class Enum>
   void on_choice(const char* name, Enum& value, const Names<Enum>& names) {
     std::string text;
@@ -205,6 +224,28 @@ Status check_names(const char* name, const std::vector<std::string>& names, Use 
   return invalid(std::string(name) + " must be distinct, got '" + twice->substr(0, 60) + "' twice");
 }
 
+Status check_intent_tags(const ModelConfig& config) {
+  if (config.intent_tags.empty()) return {};
+  if (config.intent_tags.size() != config.intents.size()) {
+    return invalid("intent_tags must be empty or have a row for each of " +
+                   std::to_string(config.intents.size()) + " intents, got " +
+                   std::to_string(config.intent_tags.size()));
+  }
+  const auto outside = std::find(config.slots.begin(), config.slots.end(), "O");
+  const auto needed = static_cast<std::uint32_t>(outside - config.slots.begin());
+  for (const std::vector<std::uint32_t>& row : config.intent_tags) {
+    if (row.empty()) continue;
+    if (row.back() >= config.slots.size()) {
+      return invalid("intent_tags must hold ascending numbers of the " +
+                     std::to_string(config.slots.size()) + " slots");
+    }
+    if (outside != config.slots.end() && !std::binary_search(row.begin(), row.end(), needed)) {
+      return invalid("intent_tags must hold the tag 'O' in each row that is not empty");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::size_t ModelConfig::gates() const {
@@ -249,7 +290,7 @@ Status ModelConfig::validate() const {
   }
   if (slot_context && !parsing) return invalid("slot_context=True needs task 'parsing'");
   if (crf && !parsing) return invalid("crf=True needs task 'parsing'");
-  return {};
+  return check_intent_tags(*this);
 }
 
 Status parse_config(std::string_view text, ModelConfig& config) {
@@ -276,6 +317,7 @@ Status parse_config(std::string_view text, ModelConfig& config) {
     fields.on_bool("multi_label", config.multi_label);
     fields.on_bool("slot_context", config.slot_context);
     fields.on_bool("crf", config.crf);
+    fields.on_rows("intent_tags", config.intent_tags);
     fields.finish_key();
   }
   PQRNN_TRY(fields.status());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,9 @@ struct ModelConfig {
   bool multi_label = false;
   bool slot_context = false;  // parsing only
   bool crf = false;           // parsing only
+  // For each intent the slots that its texts may have, ascending, or nothing: all of them. Without
+  // rows all may have all.
+  std::vector<std::vector<std::uint32_t>> intent_tags;
 
   std::size_t directions() const { return bidirectional ? 2 : 1; }
   // z and f; with "fo" also o; with "ifo" also i and o (in the order z, i, f, o).

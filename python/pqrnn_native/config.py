@@ -25,6 +25,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "tuple[str, ...]": (tuple,),
+    "tuple[tuple[int, ...], ...]": (tuple,),
 }
 
 
@@ -85,6 +86,28 @@ def _check_names(
         raise ValueError(f"{name} must not be empty for task {config.task!r}, got ()")
     if use == "forbidden" and names:
         raise ValueError(f"{name} must be empty for task {config.task!r}, got {names!r}")
+
+
+def _check_intent_tags(config: PQRNNConfig) -> None:
+    rows: Any = config.intent_tags
+    tags = len(config.slots)
+    if rows and len(rows) != len(config.intents):
+        raise ValueError(
+            f"intent_tags must be empty or have a row for each of {len(config.intents)} intents, "
+            f"got {len(rows)}"
+        )
+    for row in rows:
+        whole = isinstance(row, tuple) and all(type(number) is int for number in row)
+        if not whole:
+            raise TypeError(f"intent_tags must hold tuples of int, got {row!r}")
+        if list(row) != sorted(set(row)) or (row and not 0 <= row[0] <= row[-1] < tags):
+            raise ValueError(
+                f"intent_tags must hold ascending numbers of the {tags} slots, got {row!r}"
+            )
+        if row and "O" in config.slots and config.slots.index("O") not in row:
+            raise ValueError(
+                f"intent_tags must hold the tag 'O' in each row that is not empty, got {row!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +256,9 @@ class PQRNNConfig:
         slot_context: The slot logits of each token get a learned term of the pooled sentence
             vector (task ``"parsing"`` only).
         crf: Learned scores of what tag follows what (task ``"parsing"`` only): a linear-chain CRF.
+        intent_tags: For each intent the numbers of the slot tags that a text of that intent may
+            have, ascending, ``"O"`` among them, or ``()`` where it may have all; ``()`` alone: all
+            may have all.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -257,8 +283,13 @@ class PQRNNConfig:
     multi_label: bool = False
     slot_context: bool = False
     crf: bool = False
+    intent_tags: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        rows: Any = self.intent_tags
+        if isinstance(rows, list | tuple):
+            kept = tuple(tuple(row) if isinstance(row, list) else row for row in rows)
+            object.__setattr__(self, "intent_tags", kept)
         for name in ("labels", "intents", "slots"):
             names = getattr(self, name)
             if isinstance(names, Sequence) and not isinstance(names, str | bytes):
@@ -289,6 +320,7 @@ class PQRNNConfig:
             raise ValueError(f"slot_context=True needs task='parsing', got {self.task!r}")
         if self.crf and not parsing:
             raise ValueError(f"crf=True needs task='parsing', got {self.task!r}")
+        _check_intent_tags(self)
 
     @property
     def directions(self) -> int:

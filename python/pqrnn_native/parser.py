@@ -13,7 +13,7 @@ import numpy.typing as npt
 from . import _core as native
 from .base import FloatArray, Model, Progress, Reporter, Texts, count_or_zero
 from .config import PQRNNConfig
-from .tags import Slot, TagSet, decode_tags
+from .tags import Slot, TagSet, decode_tags, forbid_tags
 
 __all__ = ["Parse", "ParseLogits", "Parser", "Slot"]
 
@@ -70,6 +70,7 @@ class Parser(Model):
     def _adopt(self, data: bytes, core: native.Model, config: PQRNNConfig) -> None:
         super()._adopt(data, core, config)
         self._tags = TagSet(config.slots, core.transitions)
+        self._allowed = allowed_tags(config)
 
     def parse(
         self,
@@ -81,9 +82,10 @@ class Parser(Model):
     ) -> Any:
         """Intent and slots.
 
-        Of all sequences of tags in which each ``I-X`` goes on a slot X, slots are read off the one
-        with the largest sum of logits and, where the model has a CRF, of transitions. A text has
-        the same parse whatever its neighbours, ``batch_size`` and ``threads``.
+        Of all sequences of tags in which each ``I-X`` goes on a slot X and that the intent may
+        have (``config.intent_tags``), slots are read off the one with the largest sum of logits
+        and, where the model has a CRF, of transitions. A text has the same parse whatever its
+        neighbours, ``batch_size`` and ``threads``.
 
         Args:
             texts: As for :meth:`Encoder.encode`, like the other arguments.
@@ -144,6 +146,8 @@ class Parser(Model):
 
     def _parse(self, items: Items, threads: int, batch_size: int) -> list[Parse]:
         intents, offsets, spans, slots = self._core.parse(items, threads, batch_size, True)
+        if self._allowed is not None:
+            forbid_tags(slots, offsets, intents.argmax(axis=1), self._allowed)
         names = self._tags.names
         tags = [names[k] for k in self._tags.best(slots, offsets).tolist()]
         places = [(a, b) for a, b in spans.tolist()]
@@ -157,6 +161,16 @@ class Parser(Model):
                 intent, score = self._config.intents[best], float(intents[row, best])
             found.append(Parse(intent, score, _slots(text, places[tokens], tags[tokens])))
         return found
+
+
+def allowed_tags(config: PQRNNConfig) -> npt.NDArray[np.bool_] | None:
+    """``config.intent_tags`` as a table, bool ``[intents, tags]``; None when it is empty."""
+    if not config.intent_tags:
+        return None
+    table = np.zeros((len(config.intents), len(config.slots)), np.bool_)
+    for intent, numbers in enumerate(config.intent_tags):
+        table[intent, list(numbers) or slice(None)] = True
+    return table
 
 
 def _items(texts: Any) -> Items:

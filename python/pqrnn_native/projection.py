@@ -47,8 +47,8 @@ class Projection:
     Args:
         feature_size: Features F of a token, 1 to 4096.
         split: ``"words"``: Unicode word boundaries, punctuation apart, by grapheme cluster in
-            scripts without spaces, by syllable or part of one in Thai and Lao. ``"space"``: byte 0x20 and nothing else.
-            ``"codepoints"``: every character is a token.
+            scripts without spaces, by syllable or part of one in Thai and Lao. ``"space"``: byte
+            0x20 and nothing else. ``"codepoints"``: every character is a token.
         hash: ``"murmur"``; ``"xfixhash8"``, ``"xfixhash16"`` or ``"xfixhash32"``, which keep
             prefixes and suffixes; ``"unicodehash8"`` or ``"unicodehash16"``, which keep positions.
         char: ``"unsigned"``: every byte of a word counts. ``"signed"``: what the public code does

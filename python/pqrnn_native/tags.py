@@ -24,9 +24,11 @@ __all__ = [
     "SpanLabel",
     "TagSet",
     "collect_tags",
+    "collect_tags_by_intent",
     "constrained",
     "decode_tags",
     "encode_tags",
+    "forbid_tags",
 ]
 
 Span: TypeAlias = tuple[int, int]
@@ -246,6 +248,56 @@ def collect_tags(
         kept[max(pair, key=either.__getitem__)] += count
     divided = [name for name, count in kept.items() if count >= min_count]
     return ("O", *sorted([*divided, *(name for label in labels for name in _plain_names(label))]))
+
+
+def collect_tags_by_intent(
+    items: Iterable[tuple[str, Iterable[SpanLabel]]],
+    intents: Sequence[str],
+    tags: Sequence[str],
+    min_texts: int = 20,
+) -> tuple[tuple[int, ...], ...]:
+    """For each intent the numbers of the tags whose labels its texts have, or none for all tags.
+
+    Args:
+        items: intent and slots of each text.
+        intents: the names, in the order of the result.
+        tags: the names that are numbered.
+        min_texts: an intent of fewer texts may have all tags, since those do not tell much.
+    """
+    texts: Counter[str] = Counter()
+    labels: dict[str, set[str]] = {}
+    for intent, slots in items:
+        texts[intent] += 1
+        labels.setdefault(intent, {""}).update(label for _, _, label in slots)
+    parsed = [_parse(tag) for tag in tags]
+    return tuple(
+        tuple(
+            number
+            for number, tag in enumerate(parsed)
+            if {tag.left.label, tag.right.label} <= labels[intent]
+        )
+        if texts[intent] >= min_texts
+        else ()
+        for intent in intents
+    )
+
+
+def forbid_tags(
+    logits: npt.NDArray[np.floating],
+    offsets: npt.ArrayLike,
+    intents: npt.NDArray[np.integer],
+    allowed: npt.NDArray[np.bool_],
+) -> None:
+    """Make the logits of tags that the intents of their texts do not have -infinity, in place.
+
+    Args:
+        logits: ``[tokens, tags]``.
+        offsets: ``[n + 1]``, where each of n texts begins and the last ends.
+        intents: ``[n]``, their numbers.
+        allowed: ``[intents, tags]``.
+    """
+    rows = np.repeat(intents, np.diff(offsets))
+    logits[~allowed[rows]] = -np.inf
 
 
 class TagSet:

@@ -12,7 +12,7 @@ import torch
 
 from ..checkpoint import StorageType, load_tensors, read_metadata, read_model
 from ..config import PQRNNConfig
-from ..tags import collect_tags
+from ..tags import collect_tags, collect_tags_by_intent
 from . import supervised
 from .batches import digest
 from .devices import bfloat16_pays, find_device
@@ -146,6 +146,7 @@ def fit(
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
         run = make_folder(out, description, processes)
+        config = with_intent_tags(config, train_set)
         saver = BestModel(run, config, dtype)
         if say is None or not processes.first:
             say = _silence
@@ -196,6 +197,17 @@ def data_config(train: Examples, changes: Mapping[str, Any]) -> PQRNNConfig:
         multi_label=train.multi_label,
         **changes,
     )
+
+
+def with_intent_tags(config: PQRNNConfig, train: Examples) -> PQRNNConfig:
+    """A parser's configuration with the tags that each intent has in the training examples.
+
+    Nothing that is trained depends on them. What the configuration says already stays.
+    """
+    if config.intent_tags or not (config.intents and config.slots):
+        return config
+    items = [(row.intent, row.slots) for row in train]
+    return replace(config, intent_tags=collect_tags_by_intent(items, config.intents, config.slots))
 
 
 def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..config import PQRNNConfig
-from ..tags import Span, SpanLabel, TagSet, decode_tags
+from ..parser import allowed_tags
+from ..tags import Span, SpanLabel, TagSet, decode_tags, forbid_tags
 from .learner import Learner, Logits
 from .readers import Example
 from .rows import token_spans
@@ -30,6 +31,7 @@ class Answers:
     def __init__(self, examples: Sequence[Example], config: PQRNNConfig) -> None:
         self._texts = [example.text for example in examples]
         self._config = config
+        self._allowed = allowed_tags(config)
         self._spans: list[list[Span]] = []
         if config.slots:
             self._spans = token_spans(self._texts, config.projection)
@@ -70,9 +72,12 @@ class Answers:
     ) -> list[Parsed]:
         assert logits.tags is not None
         intents = [""] * len(rows)
-        if logits.sentence is not None:
-            intents = [self._config.intents[k] for k in logits.sentence.numpy().argmax(axis=1)]
         scores, offsets = self._without_marks(logits.tags.numpy(), offsets)
+        if logits.sentence is not None:
+            numbers = logits.sentence.numpy().argmax(axis=1)
+            intents = [self._config.intents[k] for k in numbers]
+            if self._allowed is not None:
+                forbid_tags(scores, offsets, numbers, self._allowed)
         best = tags.best(scores, offsets)
         parses = []
         for at, (row, intent) in enumerate(zip(rows, intents, strict=True)):
