@@ -34,10 +34,10 @@ class SpellingState {
 
  private:
   static bool is_letter_or_mark(char32_t c) {
-    const bool thai = (c >= 0x0E01 && c <= 0x0E3A && c != 0x0E2F) ||
-                      (c >= 0x0E40 && c <= 0x0E4E && c != 0x0E46);
-    const bool lao = (c >= 0x0E81 && c <= 0x0ECD && c != 0x0EAF && c != 0x0EC6) ||
-                     (c >= 0x0EDC && c <= 0x0EDF);
+    const bool thai =
+        (c >= 0x0E01 && c <= 0x0E3A && c != 0x0E2F) || (c >= 0x0E40 && c <= 0x0E4E && c != 0x0E46);
+    const bool lao =
+        (c >= 0x0E81 && c <= 0x0ECD && c != 0x0EAF && c != 0x0EC6) || (c >= 0x0EDC && c <= 0x0EDF);
     return thai || lao;
   }
   static bool is_consonant(char32_t c) {

@@ -151,6 +151,12 @@ void words_of_known_texts() {
   CHECK_EQ(tokens("a\xFF\xFE"
                   "b"),
            "a|\xFF|\xFE|b");
+  // Thai: a final consonant, vowels before consonants, a silenced one; a character cut short.
+  CHECK_EQ(tokens(u8"\u0e27\u0e31\u0e19"), u8"\u0e27\u0e31\u0e19");
+  CHECK_EQ(tokens(u8"\u0e44\u0e1b\u0e40\u0e17\u0e35\u0e48\u0e22\u0e27"),
+           u8"\u0e44\u0e1b|\u0e40\u0e17\u0e35\u0e48|\u0e22|\u0e27");
+  CHECK_EQ(tokens(u8"\u0e28\u0e38\u0e01\u0e23\u0e4c"), u8"\u0e28\u0e38|\u0e01\u0e23\u0e4c");
+  CHECK_EQ(tokens("\xE0\xB9\x84\xE0\xB8"), "\xE0\xB9\x84|\xE0\xB8");
 }
 
 // A million characters of one thing each; counts by hand. Quadratic code would not return.
@@ -172,6 +178,8 @@ void long_runs() {
   CHECK_EQ(split(repeat(woman + joiner, n)).size(), 1u);
   CHECK_EQ(split(repeat("\xE6\xBC\xA2", n)).size(), n);
   CHECK_EQ(split(repeat("\xE1\x80\x80\xE1\x80\xB9", n)).size(), 1u);  // stacked Myanmar ka
+  CHECK_EQ(split(repeat("\xE0\xB9\x84\xE0\xB8\x81", n)).size(), n);   // Thai ai, ko kai
+  CHECK_EQ(split(repeat("\xE0\xB8\x81\xE0\xB9\x8C", n)).size(), 1u);  // all silenced
   CHECK_EQ(split(repeat("\xFF", n)).size(), n);
 }
 
