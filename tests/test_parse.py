@@ -557,3 +557,10 @@ def test_info_shows_a_parser(
     assert facts["weights"] == CONFIGS["context"].parameter_count()
     main(["info", str(tmp_path / "m")])
     assert "Parser" in capsys.readouterr().out
+    config = dataclasses.replace(CONFIGS["skip-heads"], intent_tags=((0, 1), (), (0,)))
+    tensors = {name: np.zeros(shape) for name, shape in config.tensor_shapes().items()}
+    save_model(tmp_path / "many", config, tensors)
+    main(["info", str(tmp_path / "many")])
+    shown = capsys.readouterr().out
+    assert '"B-3",\n    "... 43 in all"' in shown  # of MANY: O, B-0, I-0, B-1, ... I-2, B-3
+    assert '"intent_tags": [\n    "... 3 in all"' in shown

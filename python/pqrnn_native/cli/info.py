@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from .. import __version__, available_isas, load
 from ..checkpoint import read_metadata
+
+_MOST_ITEMS = 8  # of a list that is printed for reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,4 +46,16 @@ def run(options: argparse.Namespace) -> None:
     print(f"{'available isas':15} {', '.join(available_isas())}")
     for title in ("config", "info"):
         print(f"{title}:")
-        print(json.dumps(facts[title], indent=2, ensure_ascii=False))
+        print(json.dumps(_shortened(facts[title]), indent=2, ensure_ascii=False))
+
+
+def _shortened(value: Any) -> Any:
+    """The same for reading: long lists, and lists of lists, are cut."""
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    if len(value) > _MOST_ITEMS or any(isinstance(item, list) for item in value):
+        shown = [item for item in value[:_MOST_ITEMS] if not isinstance(item, list)]
+        return [*shown, f"... {len(value)} in all"]
+    return value
