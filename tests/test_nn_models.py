@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,28 @@ def test_export_and_load(name: str, rng: np.random.Generator) -> None:
         )
     for a, b in pairs:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["plain", "deep-ifo", "parsing"])
+def test_recentring_changes_training_mode_alone(name: str, rng: np.random.Generator) -> None:
+    """With the moments of a batch, that batch has the same output in training and in eval mode."""
+    config = replace(CONFIGS[name], zoneout=0.0)
+    model = MODELS[config.task](config)
+    tensors = trained(config, rng).export_tensors()
+    model.load_tensors(tensors)
+    features, offsets = batch(rng)
+    with torch.no_grad():
+        before = parts(model.eval()(features, offsets))
+        folded = parts(model.train()(features, offsets))
+        model.load_tensors(tensors)
+        model.encoder.recentre(features, offsets)
+        assert model.encoder.training
+        after = parts(model.eval()(features, offsets))
+        training = parts(model.train()(features, offsets))
+    for a, b, c, d in zip(before, folded, after, training, strict=True):
+        torch.testing.assert_close(a, c, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(a, d, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(a, b, rtol=1e-2, atol=1e-2)
 
 
 def test_loading_the_wrong_tensors(rng: np.random.Generator) -> None:

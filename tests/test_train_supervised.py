@@ -160,9 +160,19 @@ def test_training_goes_on_from_a_model_file(tmp_path: Path) -> None:
     train, dev = commands(160), commands(40, seed=1)
     first = run(tmp_path / "first", train, dev)
     still = replace(SETTINGS, epochs=1, learning_rate=1e-9)
-    second = run(tmp_path / "second", train, dev, settings=still, init=first.path)
-    # Batch norm adapts a little, the weights hardly.
-    assert second.dev.average["intent_accuracy"].value > 0.9
+    options = {"settings": still, "init": first.path, "config": None}
+    second = run(tmp_path / "second", train, dev, **options)
+    assert second.dev.average == first.dev.average
+    assert second.config == first.config
+    # A part of the names keeps the heads; a name that is new does not, nor does another shape.
+    some = [row for row in train if row.intent == train[0].intent]
+    part = run(tmp_path / "part", some, some[:9], **options)
+    assert part.config.intents == first.config.intents
+    assert part.dev.average["intent_accuracy"].value == 1
+    new = [replace(row, intent="another") for row in some]
+    other = run(tmp_path / "other", new, new[:9], **options)
+    assert other.config.intents == ("another",)
+    assert other.config.bottleneck_size == SMALL["bottleneck_size"]
     third = run(
         tmp_path / "third", train, dev, settings=still, init=first.path, task="classify"
     )  # only the encoder fits

@@ -166,4 +166,5 @@ def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 def _shape(options: argparse.Namespace) -> dict[str, Any]:
     shape = _given(options, [name for name, *_ in (*_MODEL, *_SWITCHES)])
-    return shape | {"projection": _given(options, [name for name, *_ in _PROJECTION])}
+    projection = _given(options, [name for name, *_ in _PROJECTION])
+    return shape | ({"projection": projection} if projection else {})

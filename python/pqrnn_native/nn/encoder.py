@@ -144,6 +144,14 @@ class NormalizedQRNNLayer(nn.Module):
         mean, variance = moments.to(self.running_mean.dtype)
         _move(self.running_mean, self.running_var, mean, variance, rows)
 
+    @torch.no_grad()
+    def recentre(self, rows: Tensor, offsets: Tensor) -> None:
+        """As :meth:`PQRNNEncoder.recentre`, from the layer's input."""
+        summed = sum_taps(
+            gate_product(rows, self.weight), offsets, self.kernel_size, self.weight.shape[0]
+        )
+        _recentre(summed, self.running_mean, self.running_var, self.scale, self.shift)
+
     def export_tensors(self, prefix: str) -> dict[str, Array]:
         """Weights [G * H, k, C] and biases [G * H] per direction, batch norm folded in."""
         factor, shift = _folded(self.scale, self.shift, self.running_mean, self.running_var)
@@ -272,6 +280,29 @@ class PQRNNEncoder(nn.Module):
             )
         return norm(rows)
 
+    @torch.no_grad()
+    def recentre(self, features: Tensor, offsets: Tensor, index: Tensor | None = None) -> None:
+        """Take batch norm's moments from these texts, and change nothing in eval mode.
+
+        A model file has batch norm folded into its weights, so that after :meth:`load_tensors` the
+        norms are the identity in eval mode alone: training would begin by dividing by each batch's
+        own moments. With moments of like texts, training begins with what the file computes.
+
+        Args:
+            features, offsets, index: as for :meth:`forward`; of more than one token.
+        """
+        training = self.training
+        self.eval()
+        norm = self.bottleneck_norm
+        rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
+        rows = rows if index is None else rows[index]
+        _recentre(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        rows = torch.relu(norm(rows))
+        for layer in self.layers:
+            layer.recentre(rows, offsets)
+            rows = layer(rows, offsets)
+        self.train(training)
+
     def export_tensors(self) -> dict[str, Array]:
         """All tensors as float32 arrays under their names in model files, batch norm folded in."""
         norm = self.bottleneck_norm
@@ -286,7 +317,7 @@ class PQRNNEncoder(nn.Module):
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
-        """The inverse of :meth:`export_tensors`, to go on training from a model file."""
+        """The inverse of :meth:`export_tensors`; to go on training, then :meth:`recentre`."""
         norm = self.bottleneck_norm
         _copy("bottleneck.weight", _tensor(tensors, "bottleneck.weight"), self.bottleneck.weight)
         _copy("bottleneck.bias", _tensor(tensors, "bottleneck.bias"), norm.bias)
@@ -345,6 +376,16 @@ def _folded(weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> tuple[Te
     weight, bias, mean, var = (t.detach().double() for t in (weight, bias, mean, var))
     factor = weight / torch.sqrt(var + _EPS)
     return factor, bias - mean * factor
+
+
+def _recentre(rows: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """Other moments for ``(x - mean) / sqrt(var + eps) * weight + bias``, the same value."""
+    new_mean, new_var, _ = batch_moments(rows.to(mean.dtype), False)
+    factor = weight * torch.rsqrt(var + _EPS)
+    bias += (new_mean - mean) * factor
+    weight.copy_(factor * torch.sqrt(new_var + _EPS))
+    mean.copy_(new_mean)
+    var.copy_(new_var)
 
 
 def _tensor(tensors: Mapping[str, Array], name: str) -> Tensor:

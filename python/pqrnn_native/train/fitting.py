@@ -28,6 +28,12 @@ from .saving import BestModel, make_folder, write_report
 from .settings import Task, TrainSettings, default_config, default_projection
 from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
 
+_RECENTRE_TEXTS = 1024
+_SHAPE = (
+    "bottleneck_size", "state_size", "kernel_size", "num_layers", "bidirectional", "pooling",
+    "zoneout", "attention_heads", "skip",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -93,8 +99,10 @@ def fit(
             ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
             training examples.
         settings: how; zeros in it follow from the number of training examples.
-        init: model file to start from, or ``"default"``, the embedded encoder: its encoder, and
-            heads of the same names.
+        init: model file to start from, or ``"default"``, the embedded encoder. Unless ``config``
+            is given, the model has the same encoder, and if the file is for the same task and has
+            all names of the training examples, the same names. Heads of the same names start from
+            the file's as well.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
@@ -117,7 +125,10 @@ def fit(
         dev_set = examples_of(dev, "dev", task, languages)
     test_set = None if test is None else examples_of(test, "test", task, languages)
     if not isinstance(config, PQRNNConfig):
-        config = data_config(train_set, config or {})
+        if init is not None and not config:
+            config = init_config(train_set, init)
+        else:
+            config = data_config(train_set, config or {})
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
@@ -132,7 +143,7 @@ def fit(
             texts = [row.text for row in train_set]
             learner = rival(model, features, config, settings, processes, place, texts)
         if init is not None:
-            start_from(learner, config, init)
+            start_from(learner, config, init, [row.text for row in train_set])
         description = {
             "task": task,
             "model": model,
@@ -210,8 +221,33 @@ def with_intent_tags(config: PQRNNConfig, train: Examples) -> PQRNNConfig:
     return replace(config, intent_tags=collect_tags_by_intent(items, config.intents, config.slots))
 
 
-def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
+def init_config(train: Examples, path: str | Path) -> PQRNNConfig:
+    """A configuration with the encoder of a model file, for these examples.
+
+    It is the file's own if that is for the same task and has all names of the examples.
+    """
+    known = read_metadata(path).config
+    shape = {name: getattr(known, name) for name in _SHAPE}
+    needed = data_config(train, {**shape, "projection": asdict(known.projection)})
+    same = (known.task, known.multi_label) == (needed.task, needed.multi_label)
+    names = ("labels", "intents", "slots")
+    if not same or any(set(getattr(needed, n)) - set(getattr(known, n)) for n in names):
+        return needed
+    if bool(needed.intents) != bool(known.intents):  # a tagger and a parser
+        return needed
+    return replace(known, intent_tags=())
+
+
+def start_from(
+    learner: Learner, config: PQRNNConfig, path: str | Path, texts: Sequence[str]
+) -> None:
     """Take the weights of a model file: its encoder, and with the same names its heads.
+
+    Args:
+        learner: what is to have them.
+        config: of its model.
+        path: the file.
+        texts: of which some give batch norm its moments.
 
     Raises:
         ValueError: the file is damaged or its encoder is of another shape.
@@ -220,9 +256,12 @@ def start_from(learner: Learner, config: PQRNNConfig, path: str | Path) -> None:
     named = ("task", "labels", "intents", "slots", "slot_context", "crf")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
+    sample = texts[:: -(-len(texts) // _RECENTRE_TEXTS)]
+    inputs = learner.featurizer(sample).to(learner.device)
     for model in (learner.averaged.model, learner.averaged.average):
-        part = model if same else model.get_submodule("encoder")
-        part.load_tensors(tensors)
+        encoder = model.get_submodule("encoder")
+        (model if same else encoder).load_tensors(tensors)
+        encoder.recentre(inputs.features, inputs.offsets, inputs.index)
 
 
 def count_parameters(model: torch.nn.Module) -> int:
