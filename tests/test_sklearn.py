@@ -230,7 +230,7 @@ def test_validation_fraction_stops_early(monkeypatch: pytest.MonkeyPatch) -> Non
     tiny(epochs=100, validation_fraction=0.2, settings=patient).fit(texts, labels)
     # 300 steps, but 12 rows give 13 scores, so that the 14th evaluation at the latest is no better.
     assert 2 <= len(steps) <= 14
-    assert len(steps[0][1]) == 48  # of 60 rows, 12 are set aside
+    assert len(steps[0][1].rows) == 48  # of 60 rows, 12 are set aside
     steps.clear()
     tiny(epochs=1, batch_size=20).fit(texts, labels)
     assert len(steps) == 3

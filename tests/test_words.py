@@ -139,7 +139,8 @@ def test_tokens_ascend_and_leave_out_only_what_is_invisible(text: str) -> None:
 
 
 # What differs between Unicode 16 or 17, which these carry, and 18: rule GB9c (conjuncts). The Rust
-# crate also forgets that a circled letter is a letter when a joiner precedes it.
+# crate also forgets that a circled letter is a letter when a joiner precedes it, and breaks no
+# "a'" before a joiner and a pictograph, where WB6 would need a letter.
 LINKED = {"\u1039", "\u17d2", "\u094d", "\u1cf5"}
 # What makes syllables of Thai and Lao, of which the standard knows nothing.
 SYLLABIC = set("\u0e30\u0e31\u0e32\u0e37\u0e40\u0e4c\u0eb1\u0eb2\u0ec0\u0ecc")
@@ -147,7 +148,10 @@ SYLLABIC = set("\u0e30\u0e31\u0e32\u0e37\u0e40\u0e4c\u0eb1\u0eb2\u0ec0\u0ecc")
 
 @pytest.mark.parametrize(
     ("package", "excluded"),
-    [("uniseg", LINKED | SYLLABIC), ("unicode_segmentation_rs", LINKED | SYLLABIC | {"\u24c2"})],
+    [
+        ("uniseg", LINKED | SYLLABIC),
+        ("unicode_segmentation_rs", LINKED | SYLLABIC | {"\u24c2", "\u200d"}),
+    ],
 )
 def test_second_opinion(package: str, excluded: set[str]) -> None:
     pytest.importorskip(package, reason="an independent implementation of UAX #29")
