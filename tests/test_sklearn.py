@@ -234,7 +234,7 @@ def test_validation_fraction_stops_early(monkeypatch: pytest.MonkeyPatch) -> Non
     steps.clear()
     tiny(epochs=1, batch_size=20).fit(texts, labels)
     assert len(steps) == 3
-    assert len(steps[0][1]) == 60
+    assert len(steps[0][1].rows) == 60
 
 
 @needs_torch
