@@ -29,7 +29,7 @@ from pqrnn_native.tags import Span
 from pqrnn_native.train import Example, Examples, TrainSettings, fit, read_examples, supervised
 from pqrnn_native.train.fitting import data_config
 from pqrnn_native.train.graph import Answers
-from pqrnn_native.train.inputs import Inputs, drop_tokens, plain_projection, training_projection
+from pqrnn_native.train.inputs import Inputs, WordwiseInputs
 from pqrnn_native.train.learner import Learner, projected
 from pqrnn_native.train.metrics import Score, bootstrap, exact_match
 from pqrnn_native.train.processes import Processes
@@ -127,7 +127,7 @@ def check(old: Example, new: Example, hit: Sequence[Span]) -> None:
         assert same or any(a < before[1] and b > before[0] for a, b in hit)
 
 
-class MinHashInputs:
+class MinHashInputs(WordwiseInputs):
     """The projection of pNLP-Mixer on our tokens: a counting Bloom filter of 64 min-hashes.
 
     For each of 64 hash functions the least value over the trigrams of a word, modulo F, is counted;
@@ -138,21 +138,11 @@ class MinHashInputs:
     HASHES = 64
 
     def __init__(self, config: ProjectionConfig, settings: TrainSettings) -> None:
-        self._plain = plain_projection(config)
-        self._training = training_projection(config, settings)
-        self._token_dropout = settings.token_dropout
+        super().__init__(config, settings)
         self._size = config.feature_size
         self._scale = math.sqrt(self._size / (2 * self.HASHES))
         self._salts = np.random.default_rng(0).integers(2**64, size=self.HASHES, dtype=np.uint64)
         self._counters: dict[bytes, np.ndarray] = {}
-
-    def __call__(self, texts: Sequence[str]) -> Inputs:
-        return self._inputs([self._plain.words(text) for text in texts])
-
-    def training(self, texts: Sequence[str], seed: int) -> Inputs:
-        inputs = self._inputs([self._training.words(text, seed=seed) for text in texts])
-        dropped = drop_tokens(inputs.features, inputs.index, self._token_dropout, seed)
-        return Inputs(*dropped, inputs.offsets)
 
     def _inputs(self, texts: Sequence[Sequence[bytes]]) -> Inputs:
         number: dict[bytes, int] = {}

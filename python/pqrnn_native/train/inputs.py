@@ -83,6 +83,31 @@ class ProjectedInputs:
         return Inputs(*(torch.from_numpy(array) for array in (features, index, offsets)))
 
 
+class WordwiseInputs:
+    """What a subclass makes of the words of texts.
+
+    Args:
+        config: splits and lower-cases the texts.
+        settings: distortion and token dropout while training.
+    """
+
+    def __init__(self, config: ProjectionConfig, settings: TrainSettings) -> None:
+        self._plain = plain_projection(config)
+        self._training = training_projection(config, settings)
+        self._token_dropout = settings.token_dropout
+
+    def __call__(self, texts: Sequence[str]) -> Inputs:
+        return self._inputs([self._plain.words(text) for text in texts])
+
+    def training(self, texts: Sequence[str], seed: int) -> Inputs:
+        inputs = self._inputs([self._training.words(text, seed=seed) for text in texts])
+        dropped = drop_tokens(inputs.features, inputs.index, self._token_dropout, seed)
+        return Inputs(*dropped, inputs.offsets)
+
+    def _inputs(self, texts: Sequence[Sequence[bytes]]) -> Inputs:
+        raise NotImplementedError
+
+
 def drop_tokens(
     features: Tensor, index: Tensor, probability: float, seed: int
 ) -> tuple[Tensor, Tensor]:

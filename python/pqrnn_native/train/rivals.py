@@ -18,14 +18,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig, ProjectionConfig
 from ..nn import functional, portable
 from ..nn.encoder import normalize_rows
-from .inputs import (
-    Featurizer,
-    Inputs,
-    ProjectedInputs,
-    drop_tokens,
-    plain_projection,
-    training_projection,
-)
+from .inputs import Featurizer, Inputs, ProjectedInputs, WordwiseInputs, plain_projection
 from .learner import Learner
 from .processes import Processes
 from .settings import TrainSettings
@@ -39,7 +32,7 @@ _LSTM_LAYERS, _TRANSFORMER_LAYERS, _HEADS = 2, 4, 4
 _UNKNOWN = 0
 
 
-class WordInputs:
+class WordInputs(WordwiseInputs):
     """Numbers of words; 0 stands for all that are not in the vocabulary, and for dropped ones.
 
     Args:
@@ -51,18 +44,8 @@ class WordInputs:
     def __init__(
         self, config: ProjectionConfig, settings: TrainSettings, words: Iterable[bytes]
     ) -> None:
-        self._plain = plain_projection(config)
-        self._training = training_projection(config, settings)
-        self._token_dropout = settings.token_dropout
+        super().__init__(config, settings)
         self._number = {word: number for number, word in enumerate(words, start=1)}
-
-    def __call__(self, texts: Sequence[str]) -> Inputs:
-        return self._inputs([self._plain.words(text) for text in texts])
-
-    def training(self, texts: Sequence[str], seed: int) -> Inputs:
-        inputs = self._inputs([self._training.words(text, seed=seed) for text in texts])
-        dropped = drop_tokens(inputs.features, inputs.index, self._token_dropout, seed)
-        return Inputs(*dropped, inputs.offsets)
 
     def _inputs(self, texts: Sequence[Sequence[bytes]]) -> Inputs:
         numbers = [self._number.get(word, _UNKNOWN) for words in texts for word in words]
