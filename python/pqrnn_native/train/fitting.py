@@ -258,10 +258,11 @@ def start_from(
     tensors = load_tensors(path)
     sample = texts[:: -(-len(texts) // _RECENTRE_TEXTS)]
     inputs = learner.featurizer(sample).to(learner.device)
-    for model in (learner.averaged.model, learner.averaged.average):
-        encoder = model.get_submodule("encoder")
-        (model if same else encoder).load_tensors(tensors)
-        encoder.recentre(inputs.features, inputs.offsets, inputs.index)
+    model = learner.averaged.model
+    encoder = model.get_submodule("encoder")
+    (model if same else encoder).load_tensors(tensors)
+    encoder.recentre(inputs.features, inputs.offsets, inputs.index)
+    learner.averaged.average.load_state_dict(model.state_dict())
 
 
 def count_parameters(model: torch.nn.Module) -> int:
