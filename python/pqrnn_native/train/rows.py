@@ -30,7 +30,6 @@ class TrainingRows:
         tags: int64, all texts' tokens one after the other, :data:`IGNORED` for marks; None for a
             classifier.
         starts: int64 ``[n + 1]``, where each text's tokens are in ``tags``.
-        tag_set: what the numbers in ``tags`` stand for; None for a classifier.
     """
 
     texts: list[str]
@@ -38,7 +37,6 @@ class TrainingRows:
     sentence: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None
     tags: npt.NDArray[np.int64] | None
     starts: npt.NDArray[np.int64]
-    tag_set: TagSet | None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -55,7 +53,6 @@ class TrainingRows:
             None if self.sentence is None else self.sentence[rows],
             tags,
             _starts(lengths),
-            self.tag_set,
         )
 
 
@@ -70,6 +67,7 @@ class RowSource:
 
     Attributes:
         rows: all rows as they are.
+        tag_set: what the numbers of their tags stand for; None for a classifier.
     """
 
     def __init__(
@@ -80,6 +78,7 @@ class RowSource:
         exchange: float = 0.0,
     ) -> None:
         self.rows = encode_rows(examples, config, max_tokens)
+        self.tag_set = TagSet(config.slots) if config.slots else None
         self._examples, self._config, self._max_tokens = examples, config, max_tokens
         self._probability = exchange if config.slots else 0.0
         self._exchange = SlotExchange(examples) if self._probability else None
@@ -142,7 +141,6 @@ def encode_rows(
         _sentence(examples, config),
         tags,
         starts,
-        TagSet(config.slots) if config.slots else None,
     )
 
 
@@ -169,7 +167,6 @@ def _joined(first: TrainingRows, second: TrainingRows) -> TrainingRows:
         both("sentence"),
         both("tags"),
         _starts(lengths),
-        first.tag_set,
     )
 
 

@@ -119,8 +119,10 @@ def train_step(
     logits = learner.train(batch.texts, seed)
     tags = None
     tokens = int(whole.lengths.sum())
-    if batch.tags is not None and whole.tags is not None and batch.tag_set is not None:
-        tags = GoldTags(batch.tags, batch.starts, batch.tag_set)
+    if source.tag_set is not None:
+        assert batch.tags is not None
+        assert whole.tags is not None
+        tags = GoldTags(batch.tags, batch.starts, source.tag_set)
         tokens = int((whole.tags != IGNORED).sum())
     parts = losses(
         logits,
