@@ -25,6 +25,11 @@ const Names<Task>& task_names() {
   return names;
 }
 
+const Names<Precision>& precision_names() {
+  static const Names<Precision> names = {{"float32", Precision::float32}, {"int8", Precision::int8}};
+  return names;
+}
+
 const Names<Pooling>& pooling_names() {
   static const Names<Pooling> names = {
       {"f", Pooling::f}, {"fo", Pooling::fo}, {"ifo", Pooling::ifo}};
@@ -318,6 +323,7 @@ Status parse_config(std::string_view text, ModelConfig& config) {
     fields.on_bool("slot_context", config.slot_context);
     fields.on_bool("crf", config.crf);
     fields.on_rows("intent_tags", config.intent_tags);
+    fields.on_choice("precision", config.precision, precision_names());
     fields.finish_key();
   }
   PQRNN_TRY(fields.status());

@@ -14,6 +14,7 @@
 namespace pqrnn {
 
 enum class Task { embedding, classification, parsing };
+enum class Precision { float32, int8 };
 
 struct ModelConfig {
   Task task = Task::embedding;
@@ -37,6 +38,7 @@ struct ModelConfig {
   // For each intent the slots that its texts may have, ascending, or nothing: all of them. Without
   // rows all may have all.
   std::vector<std::vector<std::uint32_t>> intent_tags;
+  Precision precision = Precision::float32;  // of inference
 
   std::size_t directions() const { return bidirectional ? 2 : 1; }
   // z and f; with "fo" also o; with "ifo" also i and o (in the order z, i, f, o).

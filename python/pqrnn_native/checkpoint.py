@@ -3,7 +3,8 @@
 ``__metadata__`` holds ``format`` ("pqrnn"), ``format_version`` ("1"), ``config`` (JSON of
 :class:`PQRNNConfig`) and ``info`` (free JSON: accuracy, teacher, command). Tensors are named by
 :meth:`PQRNNConfig.tensor_shapes`, batch norm folded in. Weights are F32, F16, or I8 with one F32
-scale per output row in ``<name>_scale``; biases are F32.
+scale per output row in ``<name>_scale``; biases and, with ``precision="int8"``, the ranges of
+activations are F32.
 """
 
 from __future__ import annotations
@@ -44,28 +45,36 @@ def save_model(
     config: PQRNNConfig,
     tensors: Mapping[str, npt.ArrayLike],
     info: Any = None,
-    dtype: StorageType = "float16",
+    dtype: StorageType | None = None,
 ) -> None:
     """Write a model file; on any error, or a crash, the old file (or none) is there.
 
     Args:
         path: File to write or replace.
         config: The model's configuration.
-        tensors: Exactly the tensors of ``config.tensor_shapes()``, convertible to float32.
+        tensors: Exactly the tensors of ``config.tensor_shapes()``, convertible to float32. A weight
+            may also come as int8 with its float32 scales [rows] as ``<name>_scale``.
         info: Anything JSON can hold; by default an empty object.
-        dtype: How weights are stored; biases stay float32. ``"int8"`` is symmetric, with one
-            scale per output row.
+        dtype: How weights are stored; biases and ranges stay float32. ``"int8"`` is symmetric, with
+            one scale per output row. None: ``"int8"`` with ``precision="int8"``, which takes no
+            other, else ``"float16"``.
 
     Raises:
-        ValueError: A tensor is missing, unknown, of a wrong shape, not finite, or too large for
-            float16; or ``dtype`` is unknown.
+        ValueError: A tensor is missing, unknown, of a wrong shape, not finite, too large for
+            float16, or a range is not positive; or ``dtype`` is unknown or not for this precision.
         TypeError: ``info`` is not JSON.
         OSError: The file cannot be written.
     """
+    if dtype is None:
+        dtype = "int8" if config.precision == "int8" else "float16"
     if dtype not in _CODES:
         allowed = ", ".join(repr(name) for name in _CODES)
         raise ValueError(f"dtype must be one of {allowed}, got {dtype!r}")
+    if config.precision == "int8" and dtype != "int8":
+        raise ValueError(f"dtype must be 'int8' for precision='int8', got {dtype!r}")
     shapes = config.tensor_shapes()
+    whole = [name for name in shapes if name in tensors and _is_int8(tensors[name])]
+    shapes |= {f"{name}_scale": shapes[name][:1] for name in whole}
     for name in [*shapes, *tensors]:
         if name not in tensors:
             raise ValueError(f"tensor {name!r} is missing")
@@ -73,12 +82,15 @@ def save_model(
             raise ValueError(f"tensor {name!r} is not part of this configuration")
     stored: dict[str, npt.NDArray[Any]] = {}
     for name, shape in shapes.items():
-        value = np.asarray(tensors[name], dtype=np.float32)
+        kind = np.int8 if name in whole else np.float32
+        value: npt.NDArray[Any] = np.asarray(tensors[name], dtype=kind)
         if value.shape != shape:
             raise ValueError(f"tensor {name!r} must have shape {shape}, got {value.shape}")
         if not np.isfinite(value).all():
             raise ValueError(f"tensor {name!r} holds a value that is not finite")
-        if name.endswith(".bias"):
+        if name.endswith(".range") and value.min() <= 0:
+            raise ValueError(f"tensor {name!r} must be positive, got {value.tolist()}")
+        if name in whole or name.endswith((".bias", ".range", "_scale")):
             stored[name] = value
         else:
             stored.update(_store(name, value, dtype))
@@ -159,6 +171,15 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
+def quantise_weight(value: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    """int8 [rows, ..] and scales [rows] of a weight: ``weight ~ int8 * scale`` in each row."""
+    rows = value.reshape(len(value), -1)
+    scale = np.abs(rows).max(axis=1) / np.float32(127)
+    scale[scale == 0] = 1
+    whole = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
+    return whole.reshape(value.shape), scale
+
+
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
     """Write a file under a temporary name beside its own, then rename it."""
     target = os.fspath(path)
@@ -175,6 +196,10 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryvie
         raise
 
 
+def _is_int8(value: npt.ArrayLike) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.int8
+
+
 def _store(name: str, value: FloatArray, dtype: StorageType) -> dict[str, npt.NDArray[Any]]:
     if dtype == "float32":
         return {name: value}
@@ -187,11 +212,8 @@ def _store(name: str, value: FloatArray, dtype: StorageType) -> dict[str, npt.ND
                 f"tensor {name!r} does not fit float16, its largest value is {largest}"
             )
         return {name: half}
-    rows = value.reshape(len(value), -1)
-    scale = np.abs(rows).max(axis=1) / np.float32(127)
-    scale[scale == 0] = 1
-    quantised = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
-    return {name: quantised.reshape(value.shape), f"{name}_scale": scale}
+    whole, scale = quantise_weight(value)
+    return {name: whole, f"{name}_scale": scale}
 
 
 def _serialise(

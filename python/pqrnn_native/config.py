@@ -15,6 +15,7 @@ Pooling = Literal["f", "fo", "ifo"]
 Split = Literal["words", "space", "codepoints"]
 Hash = Literal["murmur", "xfixhash8", "xfixhash16", "xfixhash32", "unicodehash8", "unicodehash16"]
 Char = Literal["unsigned", "signed"]
+Precision = Literal["float32", "int8"]
 
 _T = TypeVar("_T", bound="ProjectionConfig | PQRNNConfig")
 
@@ -216,6 +217,11 @@ class ProjectionConfig:
                 f"hash must be 'murmur' with ngram_size={self.ngram_size!r}, got {self.hash!r}"
             )
 
+    @property
+    def has_extras(self) -> bool:
+        """Whether some features are not ternary: capitals, novelty or size."""
+        return bool(self.first_cap or self.all_caps or self.novelty_bits or self.doc_size_levels)
+
     def to_json(self) -> str:
         """The settings as one line of JSON."""
         return _to_json(self)
@@ -259,6 +265,8 @@ class PQRNNConfig:
         intent_tags: For each intent the numbers of the slot tags that a text of that intent may
             have, ascending, ``"O"`` among them, or ``()`` where it may have all; ``()`` alone: all
             may have all.
+        precision: Arithmetic of inference: ``"float32"``, or ``"int8"`` for whole numbers of 8 bits
+            whose results are the same bits on every machine.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -284,6 +292,7 @@ class PQRNNConfig:
     slot_context: bool = False
     crf: bool = False
     intent_tags: tuple[tuple[int, ...], ...] = ()
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         rows: Any = self.intent_tags
@@ -297,6 +306,7 @@ class PQRNNConfig:
         _check_types(self)
         _check_choice(self, "task", get_args(Task))
         _check_choice(self, "pooling", get_args(Pooling))
+        _check_choice(self, "precision", get_args(Precision))
         _check_range(self, "bottleneck_size", 1, 8192)
         _check_range(self, "state_size", 1, 8192)
         _check_range(self, "kernel_size", 1, 64)
@@ -344,13 +354,17 @@ class PQRNNConfig:
 
     def parameter_count(self) -> int:
         """Number of weights and biases of the model."""
-        return sum(math.prod(shape) for shape in self.tensor_shapes().values())
+        shapes = self.tensor_shapes().items()
+        return sum(math.prod(shape) for name, shape in shapes if not name.endswith(".range"))
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of a model file, in file order.
 
         Scale tensors of 8-bit weights are not listed: ``<name>_scale`` of shape ``[rows]`` stands
-        beside each weight that is stored so.
+        beside each weight that is stored so. With ``precision="int8"`` the ranges of activations
+        are: ``bottleneck.range`` [1], the largest output of the bottleneck, and ``pooled.range``,
+        the largest magnitude in the pooled vector, with ``skip`` first that of the bottleneck's
+        part.
         """
         shapes: dict[str, tuple[int, ...]] = {}
 
@@ -377,6 +391,9 @@ class PQRNNConfig:
         else:
             rows = self.output_size if self.task == "embedding" else len(self.labels)
             dense("head", rows, self.pooled_size)
+        if self.precision == "int8":
+            shapes["bottleneck.range"] = (1,)
+            shapes["pooled.range"] = (2 if self.skip else 1,)
         return shapes
 
     def to_json(self) -> str:
