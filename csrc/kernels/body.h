@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/int8_math.h"
 #include "kernels/kernels.h"
 
 #if defined(__SSE2__) || defined(_M_X64)
@@ -39,12 +40,13 @@ namespace {
 #include "kernels/body_recurrence.h"
 #include "kernels/body_dense.h"
 #include "kernels/body_viterbi.h"
+#include "kernels/body_int8.h"
 
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {PQRNN_ISA_NAME, expand_kernels, recurrence_kernels, dense_kernels,
-                       viterbi_kernels};
+const Kernels table = {PQRNN_ISA_NAME, expand_kernels,  recurrence_kernels,
+                       dense_kernels,  viterbi_kernels, int8_kernels};
 
 }  // namespace PQRNN_ISA_NAMESPACE
 }  // namespace pqrnn

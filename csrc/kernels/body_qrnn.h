@@ -62,6 +62,25 @@ static void qrnn_panels(const QrnnArgs& args) {
   }
 }
 
+// The products that meet at entry `at`, of the token itself first; neighbours outside the text have
+// none. `tap` is the length of a product. For TapsArgs of any kind.
+template <class Args, class Product>
+inline int tap_sources(const Args& args, std::size_t at, std::size_t tap, const Product** sources) {
+  const std::size_t own = args.backward ? 0 : args.kernel - 1;
+  int found = 0;
+  for (std::size_t distance = 0; distance < args.kernel; ++distance) {
+    const bool inside =
+        args.backward
+            ? at + distance < args.count && args.rows[at + distance] == args.rows[at] + distance
+            : distance <= at && args.rows[at - distance] + distance == args.rows[at];
+    if (!inside) break;
+    const std::size_t other = args.backward ? at + distance : at - distance;
+    const std::size_t index = args.backward ? own + distance : own - distance;
+    sources[found++] = args.products[other] + args.offset + index * tap;
+  }
+  return found;
+}
+
 template <int gates>
 static void taps_steps(const TapsArgs& args) {
   const std::size_t tap = args.state * gates;
@@ -71,19 +90,8 @@ static void taps_steps(const TapsArgs& args) {
     if (starts_text(args.rows, args.count, at, args.backward)) {
       for (std::size_t j = 0; j < args.state; ++j) args.carry[j] = 0.0f;
     }
-    // The products that meet at this position; neighbours outside the text have none.
     const float* sources[64];
-    int found = 0;
-    for (std::size_t distance = 0; distance < args.kernel; ++distance) {
-      const std::size_t own = args.backward ? 0 : args.kernel - 1;
-      if (args.backward ? at + distance >= args.count || args.rows[at + distance] != row + distance
-                        : distance > at || args.rows[at - distance] + distance != row) {
-        break;
-      }
-      const std::size_t other = args.backward ? at + distance : at - distance;
-      const std::size_t index = args.backward ? own + distance : own - distance;
-      sources[found++] = args.products[other] + args.offset + index * tap;
-    }
+    const int found = tap_sources(args, at, tap, sources);
     float* out = args.output + row * args.output_stride;
     for (std::size_t state = 0; state < args.state; state += kLanes) {
       V gate[gates];

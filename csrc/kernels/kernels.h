@@ -5,6 +5,7 @@
 
 #include "kernels/dense.h"
 #include "kernels/expand.h"
+#include "kernels/int8.h"
 #include "kernels/recurrence.h"
 #include "kernels/viterbi.h"
 
@@ -16,6 +17,7 @@ struct Kernels {
   RecurrenceKernels recurrence;
   DenseKernels dense;
   ViterbiKernels viterbi;
+  Int8Kernels int8;
 };
 
 // The active table: the best one this CPU runs, or the one named by the environment variable

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/int8_math.h"
 #include "kernels/kernels.h"
 
 namespace pqrnn {
@@ -12,12 +13,13 @@ namespace {
 #include "kernels/reference_recurrence.h"
 #include "kernels/reference_dense.h"
 #include "kernels/reference_viterbi.h"
+#include "kernels/reference_int8.h"
 
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {"reference", expand_kernels, recurrence_kernels, dense_kernels,
-                       viterbi_kernels};
+const Kernels table = {"reference",   expand_kernels,  recurrence_kernels,
+                       dense_kernels, viterbi_kernels, int8_kernels};
 
 }  // namespace isa_reference
 }  // namespace pqrnn

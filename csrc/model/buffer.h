@@ -1,31 +1,33 @@
-// Floats for kernels: aligned to a cache line, grown without keeping the content, never filled.
+// Numbers for kernels: aligned to a cache line, grown without keeping the content, never filled.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <utility>
 
 namespace pqrnn {
 
-class FloatBuffer {
+template <class Number>
+class Buffer {
  public:
-  FloatBuffer() = default;
-  explicit FloatBuffer(std::size_t size) { resize(size); }
-  FloatBuffer(const FloatBuffer&) = delete;
-  FloatBuffer& operator=(const FloatBuffer&) = delete;
-  FloatBuffer(FloatBuffer&& other) noexcept { swap(other); }
-  FloatBuffer& operator=(FloatBuffer&& other) noexcept {
+  Buffer() = default;
+  explicit Buffer(std::size_t size) { resize(size); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
     return *this;
   }
-  ~FloatBuffer() { release(); }
+  ~Buffer() { release(); }
 
-  // At least `size` floats of unknown content. Throws std::bad_alloc as a container would.
+  // At least `size` numbers of unknown content. Throws std::bad_alloc as a container would.
   void resize(std::size_t size) {
     if (size > capacity_) {
       release();
-      if (size > static_cast<std::size_t>(-1) / 2 / sizeof(float)) throw std::bad_alloc();
-      data_ = static_cast<float*>(::operator new(size * sizeof(float), kAlignment));
+      if (size > static_cast<std::size_t>(-1) / 2 / sizeof(Number)) throw std::bad_alloc();
+      data_ = static_cast<Number*>(::operator new(size * sizeof(Number), kAlignment));
       capacity_ = size;
     }
     size_ = size;
@@ -36,25 +38,31 @@ class FloatBuffer {
     size_ = capacity_ = 0;
   }
 
-  float* data() { return data_; }
-  const float* data() const { return data_; }
+  Number* data() { return data_; }
+  const Number* data() const { return data_; }
   std::size_t size() const { return size_; }
   std::size_t capacity() const { return capacity_; }
-  float& operator[](std::size_t i) { return data_[i]; }
-  float operator[](std::size_t i) const { return data_[i]; }
+  Number& operator[](std::size_t i) { return data_[i]; }
+  Number operator[](std::size_t i) const { return data_[i]; }
 
  private:
   static constexpr std::align_val_t kAlignment{64};
 
-  void swap(FloatBuffer& other) {
+  void swap(Buffer& other) {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
   }
 
-  float* data_ = nullptr;
+  Number* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };
+
+using FloatBuffer = Buffer<float>;
+
+constexpr std::size_t round_up(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 }  // namespace pqrnn

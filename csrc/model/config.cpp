@@ -26,7 +26,8 @@ const Names<Task>& task_names() {
 }
 
 const Names<Precision>& precision_names() {
-  static const Names<Precision> names = {{"float32", Precision::float32}, {"int8", Precision::int8}};
+  static const Names<Precision> names = {{"float32", Precision::float32},
+                                         {"int8", Precision::int8}};
   return names;
 }
 

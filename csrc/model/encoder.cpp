@@ -87,11 +87,7 @@ class Model::Lease {
 };
 
 Model::Model(ModelConfig config, const Kernels& kernels)
-    : config_(std::move(config)),
-      kernels_(kernels),
-      projector_(config_.projection),
-      weights_(config_),
-      cache_(projector_.seed_words(), weights_.first.row) {}
+    : config_(std::move(config)), kernels_(kernels), projector_(config_.projection) {}
 
 Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& model) {
   SafetensorsFile file;
@@ -114,8 +110,10 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
   std::unique_ptr<Model> loaded(new Model(std::move(config), pqrnn::kernels()));
   loaded->config_json_ = *config_json;
   loaded->info_json_ = info_json ? *info_json : "{}";
+  const auto load_engine =
+      loaded->config_.precision == Precision::int8 ? load_int8_engine : load_float_engine;
   PQRNN_TRY(
-      load_weights(file, loaded->config_, loaded->projector_, loaded->kernels_, loaded->weights_));
+      load_engine(file, loaded->config_, loaded->projector_, loaded->kernels_, loaded->engine_));
   model = std::move(loaded);
   return {};
 }
@@ -124,7 +122,7 @@ void Model::finish(const Workspace& work, bool normalize, float* out) const {
   const std::size_t size = config_.head_size();
   if (size == 0) return;  // a parser without intents
   for (std::size_t i = 0; i < work.texts.size(); ++i, out += size) {
-    const float* row = work.outputs.data() + i * weights_.head.columns;
+    const float* row = work.outputs.data() + i * work.output_stride;
     if (config_.task == Task::embedding && work.texts[i].positions == 0) {
       std::fill_n(out, size, 0.0f);
       continue;
@@ -134,20 +132,26 @@ void Model::finish(const Workspace& work, bool normalize, float* out) const {
     if (config_.task == Task::embedding) {
       scale_to_length_one(out, size);
     } else if (config_.multi_label) {
-      kernels_.dense.sigmoid(out, size);
+      engine_->sigmoid(out, size);
     } else {
-      kernels_.dense.softmax(out, size);
+      engine_->softmax(out, size);
     }
   }
 }
 
+Status Model::read_texts(const std::string_view* texts, std::size_t count, Workspace& work) const {
+  clear_group(work);
+  for (std::size_t i = 0; i < count; ++i) {
+    PQRNN_TRY(append_text(projector_, config_.kernel_size, texts[i], work));
+  }
+  return {};
+}
+
 Status Model::encode_group(const std::string_view* texts, std::size_t count, bool normalize,
                            Workspace& work, Stop& stop, float* out) const {
-  const Network net = network();
-  clear_group(work);
-  for (std::size_t i = 0; i < count; ++i) PQRNN_TRY(append_text(net, texts[i], work));
-  if (!run_layers(net, work, stop)) return {};
-  run_head(net, work);
+  PQRNN_TRY(read_texts(texts, count, work));
+  if (!engine_->run_layers(work, stop)) return {};
+  engine_->run_head(work);
   finish(work, normalize, out);
   return {};
 }
@@ -172,20 +176,19 @@ Status Model::encode(const std::string_view* texts, std::size_t count, const Enc
 
 Status Model::parse_group(const std::string_view* texts, std::size_t count, bool normalize,
                           Workspace& work, Stop& stop, float* intents, ParsedTexts& parsed) const {
-  const Network net = network();
   clear_group(work);
   parsed.tokens.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    PQRNN_TRY(append_text(net, texts[i], work));
+    PQRNN_TRY(append_text(projector_, config_.kernel_size, texts[i], work));
     const std::vector<Span>& spans = work.projected.spans;
     parsed.tokens.push_back(spans.size());
     parsed.spans.insert(parsed.spans.end(), spans.begin(), spans.end());
   }
-  if (!run_layers(net, work, stop)) return {};
-  run_head(net, work);
+  if (!engine_->run_layers(work, stop)) return {};
+  engine_->run_head(work);
   finish(work, normalize, intents);
   parsed.slots.resize(parsed.spans.size() * config_.slots.size());
-  run_slots(net, work, stop, parsed.slots.data());
+  engine_->run_slots(work, stop, parsed.slots.data());
   return {};
 }
 
@@ -213,14 +216,12 @@ Status Model::encode_tokens(std::string_view text, Poll poll, std::vector<float>
   const auto body = [&](std::size_t, int, Stop& stop) -> Status {
     Lease lease(*this);
     Workspace& work = lease.work();
-    const Network net = network();
-    clear_group(work);
-    PQRNN_TRY(append_text(net, text, work));
-    if (!run_layers(net, work, stop)) return {};
+    PQRNN_TRY(read_texts(&text, 1, work));
+    if (!engine_->run_layers(work, stop)) return {};
     const std::size_t width = config_.pooled_size();
     spans = work.projected.spans;
     states.resize(work.texts[0].positions * width);
-    copy_states(net, work, 0, states.data());
+    engine_->copy_states(work, 0, states.data());
     if (config_.projection.bos && !states.empty()) {
       states.erase(states.begin(), states.begin() + static_cast<std::ptrdiff_t>(width));
     }

@@ -11,8 +11,8 @@
 
 #include "kernels/kernels.h"
 #include "model/config.h"
-#include "model/forward.h"
-#include "model/weights.h"
+#include "model/engine.h"
+#include "model/workspace.h"
 #include "parallel.h"
 #include "projection/projector.h"
 #include "status.h"
@@ -51,9 +51,9 @@ class Model {
   std::size_t output_size() const {
     return config_.task == Task::parsing ? config_.slots.size() : config_.head_size();
   }
-  std::size_t weight_bytes() const { return weights_.bytes(); }
+  std::size_t weight_bytes() const { return engine_->weight_bytes(); }
   // [S, S] what following scores from one slot tag to another; empty without a CRF.
-  const std::vector<float>& transitions() const { return weights_.transitions; }
+  const std::vector<float>& transitions() const { return engine_->transitions(); }
 
   // Not for parsing. out [count, output_size()]. A text without positions gives a zero vector
   // (embedding) or the head's bias (classification). On an error or a stop the content of `out` is
@@ -77,7 +77,7 @@ class Model {
   class Lease;
 
   Model(ModelConfig config, const Kernels& kernels);
-  Network network() const { return {config_, projector_, weights_, kernels_, cache_}; }
+  Status read_texts(const std::string_view* texts, std::size_t count, Workspace& work) const;
   Status encode_group(const std::string_view* texts, std::size_t count, bool normalize,
                       Workspace& work, Stop& stop, float* out) const;
   Status parse_group(const std::string_view* texts, std::size_t count, bool normalize,
@@ -87,8 +87,7 @@ class Model {
   const ModelConfig config_;
   const Kernels& kernels_;
   const Projector projector_;
-  Weights weights_;
-  mutable TokenCache cache_;
+  std::unique_ptr<Engine> engine_;
   std::string config_json_;
   std::string info_json_;
 

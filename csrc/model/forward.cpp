@@ -1,8 +1,9 @@
 #include "model/forward.h"
 
 #include <algorithm>
-#include <limits>
+#include <utility>
 
+#include "model/engine.h"
 #include "model/first_layer.h"
 
 namespace pqrnn {
@@ -11,19 +12,6 @@ namespace {
 // Rows that go through one kernel call: their windows and weights stay in the second-level cache,
 // and a stop request is seen soon.
 constexpr std::size_t kPartRows = 256;
-
-std::size_t gap_rows(const ModelConfig& config) {
-  return std::max<std::size_t>(1, config.kernel_size - 1);
-}
-
-// Rows between texts must read as zeros; everything else is written by the kernels.
-void clear_gaps(const Network& network, const Workspace& work, std::size_t width, float* buffer) {
-  const std::size_t gap = gap_rows(network.config);
-  std::fill_n(buffer, gap * width, 0.0f);
-  for (const Workspace::Text& text : work.texts) {
-    std::fill_n(buffer + (text.first_row + text.positions) * width, gap * width, 0.0f);
-  }
-}
 
 bool run_direction(const Network& network, const Weights::Layer& layer, bool backward,
                    const float* input, float* output, Workspace& work, Stop& stop) {
@@ -61,8 +49,8 @@ void pool_text(const Network& network, const Workspace::Text& text, Workspace& w
   const Widths& widths = weights.widths;
   const std::size_t heads = network.config.attention_heads;
   const std::size_t skip = network.config.skip ? widths.bottleneck : 0;
-  const float* low = work.bottleneck.data() + text.first_row * widths.bottleneck;
-  const float* top = work.top + text.first_row * widths.layer;
+  const float* low = work.real.bottleneck.data() + text.first_row * widths.bottleneck;
+  const float* top = work.real.top + text.first_row * widths.layer;
 
   for (std::size_t q = 0; q < heads; ++q) {
     const float* w = weights.attention.data() + q * widths.pooled;
@@ -104,69 +92,29 @@ void run_linear(const Network& network, const Weights::Head& head, const float* 
 void list_tokens(const Network& network, Workspace& work) {
   const std::size_t before = network.config.projection.bos ? 1 : 0;
   work.text_of.clear();
-  work.token_row.clear();
+  work.real.token_row.clear();
   for (std::size_t i = 0; i < work.texts.size(); ++i) {
     for (std::size_t t = 0; t < work.texts[i].tokens; ++t) {
       work.text_of.push_back(i);
-      work.token_row.push_back(work.texts[i].first_row + before + t);
+      work.real.token_row.push_back(work.texts[i].first_row + before + t);
     }
   }
-}
-
-}  // namespace
-
-std::size_t Workspace::bytes() const {
-  const std::size_t floats =
-      bottleneck.capacity() + layers[0].capacity() + layers[1].capacity() + carry.capacity() +
-      attention.capacity() + pooled.capacity() + outputs.capacity() + token_bottleneck.capacity() +
-      token_rows.capacity() + context.capacity() + token_states.capacity() + token_slots.capacity();
-  const std::size_t per_position = sizeof(rows[0]) + sizeof(products[0]) + sizeof(miss_of[0]);
-  return floats * sizeof(float) + rows.capacity() * per_position +
-         projected.seeds.capacity() * sizeof(projected.seeds[0]) +
-         projected.spans.capacity() * sizeof(projected.spans[0]) +
-         (text_of.capacity() + token_row.capacity()) * sizeof(std::size_t) +
-         projected.extras.capacity() * sizeof(float);
-}
-
-void clear_group(Workspace& work) {
-  work.projected.clear();
-  work.texts.clear();
-  work.rows.clear();
-  work.height = 0;
-}
-
-Status append_text(const Network& network, std::string_view text, Workspace& work) {
-  const std::size_t before = work.projected.positions;
-  network.projector.append(text, nullptr, work.projected);
-  const std::size_t positions = work.projected.positions - before;
-  const std::size_t gap = gap_rows(network.config);
-  if (work.height == 0) work.height = gap;
-  if (positions + gap > std::numeric_limits<std::uint32_t>::max() - work.height) {
-    return Status::error(Code::invalid_argument,
-                         "text of " + std::to_string(text.size()) + " bytes is too long");
-  }
-  work.texts.push_back({work.height, positions, work.projected.spans.size()});
-  for (std::size_t t = 0; t < positions; ++t) {
-    work.rows.push_back(static_cast<std::uint32_t>(work.height + t));
-  }
-  work.height += positions + gap;
-  return {};
 }
 
 bool run_layers(const Network& network, Workspace& work, Stop& stop) {
   const Widths& widths = network.weights.widths;
   work.carry.resize(widths.state);
   std::fill_n(work.carry.data(), widths.state, 0.0f);
-  for (FloatBuffer& buffer : work.layers) {
+  for (FloatBuffer& buffer : work.real.layers) {
     buffer.resize(work.height * widths.layer);
-    clear_gaps(network, work, widths.layer, buffer.data());
+    fill_gaps(work, network.config.kernel_size, widths.layer, 0.0f, buffer.data());
   }
-  if (!run_first_layer(network, work, stop, work.layers[0].data())) return false;
+  if (!run_first_layer(network, work, stop, work.real.layers[0].data())) return false;
 
   std::size_t turn = 0;
   for (const Weights::Layer& layer : network.weights.layers) {
-    const float* input = work.layers[turn].data();
-    float* output = work.layers[1 - turn].data();
+    const float* input = work.real.layers[turn].data();
+    float* output = work.real.layers[1 - turn].data();
     if (!run_direction(network, layer, false, input, output, work, stop)) return false;
     if (network.config.bidirectional &&
         !run_direction(network, layer, true, input, output, work, stop)) {
@@ -174,7 +122,7 @@ bool run_layers(const Network& network, Workspace& work, Stop& stop) {
     }
     turn = 1 - turn;
   }
-  work.top = work.layers[turn].data();
+  work.real.top = work.real.layers[turn].data();
   return true;
 }
 
@@ -191,6 +139,7 @@ void run_head(const Network& network, Workspace& work) {
     if (text.positions) pool_text(network, text, work, work.pooled.data() + i * width);
   }
 
+  work.output_stride = weights.head.columns;
   run_linear(network, weights.head, work.pooled.data(), work.texts.size(), work.outputs);
 }
 
@@ -201,19 +150,19 @@ bool run_slots(const Network& network, Workspace& work, Stop& stop, float* out) 
   const std::size_t size = network.config.slots.size();
   run_linear(network, weights.context, work.pooled.data(), work.texts.size(), work.context);
   list_tokens(network, work);
-  for (std::size_t begin = 0; begin < work.token_row.size(); begin += kPartRows) {
+  for (std::size_t begin = 0; begin < work.real.token_row.size(); begin += kPartRows) {
     if (stop.requested()) return false;
-    const std::size_t count = std::min(kPartRows, work.token_row.size() - begin);
-    work.token_states.resize(count * widths.pooled);
+    const std::size_t count = std::min(kPartRows, work.real.token_row.size() - begin);
+    work.real.token_states.resize(count * widths.pooled);
     for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t row = work.token_row[begin + i];
-      float* states = work.token_states.data() + i * widths.pooled;
-      if (skip) std::copy_n(work.bottleneck.data() + row * widths.bottleneck, skip, states);
-      std::copy_n(work.top + row * widths.layer, widths.layer, states + skip);
+      const std::size_t row = work.real.token_row[begin + i];
+      float* states = work.real.token_states.data() + i * widths.pooled;
+      if (skip) std::copy_n(work.real.bottleneck.data() + row * widths.bottleneck, skip, states);
+      std::copy_n(work.real.top + row * widths.layer, widths.layer, states + skip);
     }
-    run_linear(network, weights.slots, work.token_states.data(), count, work.token_slots);
+    run_linear(network, weights.slots, work.real.token_states.data(), count, work.real.token_slots);
     for (std::size_t i = 0; i < count; ++i, out += size) {
-      std::copy_n(work.token_slots.data() + i * weights.slots.columns, size, out);
+      std::copy_n(work.real.token_slots.data() + i * weights.slots.columns, size, out);
       if (!network.config.slot_context) continue;
       const float* context =
           work.context.data() + work.text_of[begin + i] * weights.context.columns;
@@ -231,11 +180,64 @@ void copy_states(const Network& network, const Workspace& work, std::size_t inde
     const std::size_t row = text.first_row + t;
     for (const PooledPart& part : network.weights.pooled_parts) {
       const float* states = part.begin < skip
-                                ? work.bottleneck.data() + row * widths.bottleneck + part.begin
-                                : work.top + row * widths.layer + (part.begin - skip);
+                                ? work.real.bottleneck.data() + row * widths.bottleneck + part.begin
+                                : work.real.top + row * widths.layer + (part.begin - skip);
       std::copy_n(states, part.count, out + part.logical);
     }
   }
+}
+
+class FloatEngine final : public Engine {
+ public:
+  FloatEngine(const ModelConfig& config, const Projector& projector, const Kernels& kernels)
+      : config_(config),
+        projector_(projector),
+        kernels_(kernels),
+        weights_(config),
+        cache_(projector.seed_words(), weights_.first.row * sizeof(float)) {}
+
+  Status load(const SafetensorsFile& file) {
+    return load_weights(file, config_, projector_, kernels_, weights_);
+  }
+
+  std::size_t weight_bytes() const override { return weights_.bytes(); }
+  const std::vector<float>& transitions() const override { return weights_.transitions; }
+  bool run_layers(Workspace& work, Stop& stop) const override {
+    return pqrnn::run_layers(network(), work, stop);
+  }
+  void run_head(Workspace& work) const override { pqrnn::run_head(network(), work); }
+  bool run_slots(Workspace& work, Stop& stop, float* out) const override {
+    return pqrnn::run_slots(network(), work, stop, out);
+  }
+  void copy_states(const Workspace& work, std::size_t index, float* out) const override {
+    pqrnn::copy_states(network(), work, index, out);
+  }
+  void softmax(float* logits, std::size_t count) const override {
+    kernels_.dense.softmax(logits, count);
+  }
+  void sigmoid(float* logits, std::size_t count) const override {
+    kernels_.dense.sigmoid(logits, count);
+  }
+
+ private:
+  Network network() const { return {config_, projector_, weights_, kernels_, cache_}; }
+
+  const ModelConfig& config_;
+  const Projector& projector_;
+  const Kernels& kernels_;
+  Weights weights_;
+  mutable TokenCache cache_;
+};
+
+}  // namespace
+
+Status load_float_engine(const SafetensorsFile& file, const ModelConfig& config,
+                         const Projector& projector, const Kernels& kernels,
+                         std::unique_ptr<Engine>& engine) {
+  auto loaded = std::make_unique<FloatEngine>(config, projector, kernels);
+  PQRNN_TRY(loaded->load(file));
+  engine = std::move(loaded);
+  return {};
 }
 
 }  // namespace pqrnn

@@ -4,11 +4,11 @@
 
 namespace pqrnn {
 
-TokenCache::TokenCache(std::size_t key_words, std::size_t row_floats)
+TokenCache::TokenCache(std::size_t key_words, std::size_t row_bytes)
     : key_words_(key_words),
-      row_floats_(row_floats),
-      capacity_(std::min(kMostRows, kMostBytes / (row_floats * sizeof(float) +
-                                                  key_words * sizeof(std::uint64_t)))) {}
+      row_bytes_(row_bytes),
+      capacity_(std::min(kMostRows, kMostBytes / (row_bytes + key_words * sizeof(std::uint64_t)))) {
+}
 
 TokenCache::~TokenCache() {
   for (std::atomic<Entry*>& slot : slots_) delete slot.load(std::memory_order_relaxed);
@@ -27,7 +27,7 @@ bool TokenCache::same(const Entry& entry, const std::uint64_t* key) const {
   return std::equal(key, key + key_words_, entry.key.get());
 }
 
-const float* TokenCache::find(const std::uint64_t* key, std::uint64_t hash) const {
+const void* TokenCache::find(const std::uint64_t* key, std::uint64_t hash) const {
   for (std::size_t i = 0; i < kProbes; ++i) {
     const Entry* entry = slots_[(hash + i) % kSlots].load(std::memory_order_acquire);
     if (!entry) return nullptr;
@@ -36,7 +36,7 @@ const float* TokenCache::find(const std::uint64_t* key, std::uint64_t hash) cons
   return nullptr;
 }
 
-void TokenCache::offer(const std::uint64_t* key, std::uint64_t hash, const float* row) {
+void TokenCache::offer(const std::uint64_t* key, std::uint64_t hash, const void* row) {
   if (rows_.load(std::memory_order_relaxed) >= capacity_) return;
   const auto tag = static_cast<std::uint32_t>(hash >> 32);
   std::atomic<std::uint32_t>& seen = sightings_[hash % kSightings];
@@ -46,8 +46,8 @@ void TokenCache::offer(const std::uint64_t* key, std::uint64_t hash, const float
     auto entry = std::make_unique<Entry>();
     entry->key = std::make_unique<std::uint64_t[]>(key_words_);
     std::copy_n(key, key_words_, entry->key.get());
-    entry->row.resize(row_floats_);
-    std::copy_n(row, row_floats_, entry->row.data());
+    entry->row.resize(row_bytes_);
+    std::copy_n(static_cast<const unsigned char*>(row), row_bytes_, entry->row.data());
     for (std::size_t i = 0; i < kProbes; ++i) {
       std::atomic<Entry*>& slot = slots_[(hash + i) % kSlots];
       Entry* there = nullptr;

@@ -18,14 +18,14 @@ class TokenCache {
   static constexpr std::size_t kMostRows = 1024;
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;
 
-  TokenCache(std::size_t key_words, std::size_t row_floats);
+  TokenCache(std::size_t key_words, std::size_t row_bytes);
   ~TokenCache();
   TokenCache(const TokenCache&) = delete;
   TokenCache& operator=(const TokenCache&) = delete;
 
-  // The row [row_floats] of a key [key_words], or nullptr.
-  const float* find(const std::uint64_t* key, std::uint64_t hash) const;
-  void offer(const std::uint64_t* key, std::uint64_t hash, const float* row);
+  // The row [row_bytes] of a key [key_words], aligned to a cache line, or nullptr.
+  const void* find(const std::uint64_t* key, std::uint64_t hash) const;
+  void offer(const std::uint64_t* key, std::uint64_t hash, const void* row);
 
   static std::uint64_t hash(const std::uint64_t* key, std::size_t key_words);
 
@@ -36,13 +36,13 @@ class TokenCache {
 
   struct Entry {
     std::unique_ptr<std::uint64_t[]> key;
-    FloatBuffer row;
+    Buffer<unsigned char> row;
   };
 
   bool same(const Entry& entry, const std::uint64_t* key) const;
 
   const std::size_t key_words_;
-  const std::size_t row_floats_;
+  const std::size_t row_bytes_;
   const std::size_t capacity_;
   std::atomic<std::size_t> rows_{0};
   std::atomic<Entry*> slots_[kSlots] = {};

@@ -1,129 +1,12 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <string>
+
+#include "model/tensor_reader.h"
 
 namespace pqrnn {
 namespace {
-
-std::size_t round_up(std::size_t value, std::size_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-Status unusable(const std::string& what) {
-  return Status::error(Code::corrupt_file, "model file: " + what);
-}
-
-// IEEE half precision, finite values only: the exponent field moves into place, and a
-// multiplication by 2^112 corrects its bias, subnormals included.
-float from_half(std::uint16_t half) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(half & 0x7fff) << 13;
-  float magnitude;
-  std::memcpy(&magnitude, &bits, sizeof magnitude);
-  magnitude *= 5.192296858534828e33f;
-  return half & 0x8000 ? -magnitude : magnitude;
-}
-
-bool is_finite_half(std::uint16_t half) { return (half & 0x7c00) != 0x7c00; }
-
-std::string shape_text(const std::vector<std::size_t>& shape) {
-  std::string text = "[";
-  for (const std::size_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
-
-// Hands out the tensors of a file and counts them, so that leftovers can be refused.
-class TensorReader {
- public:
-  explicit TensorReader(const SafetensorsFile& file) : file_(file) {}
-
-  Status bias(const std::string& name, std::size_t rows, std::vector<float>& values) {
-    const TensorView* tensor = nullptr;
-    PQRNN_TRY(find(name, {rows}, tensor));
-    if (tensor->dtype != Dtype::f32) return unusable("tensor '" + name + "' must be F32");
-    copy_f32(*tensor, values);
-    return check_finite(name, values);
-  }
-
-  // Row-major [shape], dequantised.
-  Status weight(const std::string& name, const std::vector<std::size_t>& shape,
-                std::vector<float>& values) {
-    const TensorView* tensor = nullptr;
-    PQRNN_TRY(find(name, shape, tensor));
-    switch (tensor->dtype) {
-      case Dtype::f32: copy_f32(*tensor, values); break;
-      case Dtype::f16: PQRNN_TRY(copy_f16(*tensor, values)); break;
-      case Dtype::i8: PQRNN_TRY(copy_i8(*tensor, shape[0], values)); break;
-    }
-    return check_finite(name, values);
-  }
-
-  Status finish() const {
-    if (used_ == file_.tensors.size()) return {};
-    return unusable("it has " + std::to_string(file_.tensors.size() - used_) +
-                    " tensors that its configuration does not know");
-  }
-
- private:
-  Status find(const std::string& name, const std::vector<std::size_t>& shape,
-              const TensorView*& tensor) {
-    tensor = file_.tensor(name);
-    if (!tensor) return unusable("tensor '" + name + "' is missing");
-    if (tensor->shape != shape) {
-      return unusable("tensor '" + name + "' has shape " + shape_text(tensor->shape) +
-                      ", its configuration says " + shape_text(shape));
-    }
-    ++used_;
-    return {};
-  }
-
-  static void copy_f32(const TensorView& tensor, std::vector<float>& values) {
-    values.resize(tensor.elements);
-    std::memcpy(values.data(), tensor.data, tensor.bytes);
-  }
-
-  static Status copy_f16(const TensorView& tensor, std::vector<float>& values) {
-    values.resize(tensor.elements);
-    bool finite = true;
-    for (std::size_t i = 0; i < tensor.elements; ++i) {
-      std::uint16_t half;
-      std::memcpy(&half, tensor.data + 2 * i, 2);
-      finite &= is_finite_half(half);
-      values[i] = from_half(half);
-    }
-    if (finite) return {};
-    return unusable("tensor '" + tensor.name + "' holds a value that is not finite");
-  }
-
-  Status copy_i8(const TensorView& tensor, std::size_t rows, std::vector<float>& values) {
-    std::vector<float> scales;
-    PQRNN_TRY(bias(tensor.name + "_scale", rows, scales));
-    values.resize(tensor.elements);
-    const std::size_t columns = tensor.elements / rows;
-    const auto* quantised = reinterpret_cast<const signed char*>(tensor.data);
-    for (std::size_t row = 0, i = 0; row < rows; ++row) {
-      for (std::size_t column = 0; column < columns; ++column, ++i) {
-        values[i] = static_cast<float>(quantised[i]) * scales[row];
-      }
-    }
-    return {};
-  }
-
-  static Status check_finite(const std::string& name, const std::vector<float>& values) {
-    for (const float value : values) {
-      if (!std::isfinite(value)) {
-        return unusable("tensor '" + name + "' holds a value that is not finite");
-      }
-    }
-    return {};
-  }
-
-  const SafetensorsFile& file_;
-  std::size_t used_ = 0;
-};
 
 FloatBuffer zeros(std::size_t size) {
   FloatBuffer buffer(size);
@@ -224,7 +107,7 @@ Status load_layers(TensorReader& reader, const ModelConfig& config, std::size_t 
       const std::string name =
           "layers." + std::to_string(l) + (backward ? ".backward" : ".forward");
       PQRNN_TRY(reader.weight(name + ".weight", {rows, config.kernel_size, inputs}, weight));
-      PQRNN_TRY(reader.bias(name + ".bias", rows, bias));
+      PQRNN_TRY(reader.floats(name + ".bias", rows, bias));
       if (l == 0) {
         if (!backward) {
           weights.first.weights = zeros(weights.first.columns * weights.widths.bottleneck);
@@ -241,33 +124,11 @@ Status load_layers(TensorReader& reader, const ModelConfig& config, std::size_t 
   return {};
 }
 
-// Where the pooled columns of the model's definition stand, cut at the borders of heads.
-std::vector<PooledPart> pooled_parts(const ModelConfig& config, const Widths& widths) {
-  std::vector<PooledPart> parts;
-  const std::size_t head_size = config.pooled_size() / config.attention_heads;
-  std::size_t logical = 0, padded = 0;
-  const auto append = [&](std::size_t count, std::size_t padded_count) {
-    const std::size_t end = logical + count;
-    std::size_t at = padded;
-    while (logical < end) {
-      const std::size_t head = logical / head_size;
-      const std::size_t size = std::min(end, (head + 1) * head_size) - logical;
-      parts.push_back({head, at, logical, size});
-      logical += size;
-      at += size;
-    }
-    padded += padded_count;
-  };
-  if (config.skip) append(config.bottleneck_size, widths.bottleneck);
-  for (std::size_t d = 0; d < config.directions(); ++d) append(config.state_size, widths.state);
-  return parts;
-}
-
 Status load_attention(TensorReader& reader, const ModelConfig& config, Weights& weights) {
   std::vector<float> weight, bias;
   const std::size_t heads = config.attention_heads;
   PQRNN_TRY(reader.weight("attention.weight", {heads, config.pooled_size()}, weight));
-  PQRNN_TRY(reader.bias("attention.bias", heads, bias));
+  PQRNN_TRY(reader.floats("attention.bias", heads, bias));
   weights.pooled_parts = pooled_parts(config, weights.widths);
   weights.attention = zeros(heads * weights.widths.pooled);
   weights.attention_bias = zeros(heads);
@@ -287,7 +148,7 @@ Status load_head(TensorReader& reader, const std::string& name, std::size_t rows
                  Weights::Head& head) {
   std::vector<float> weight, bias(rows);
   PQRNN_TRY(reader.weight(name + ".weight", {rows, config.pooled_size()}, weight));
-  if (biased) PQRNN_TRY(reader.bias(name + ".bias", rows, bias));
+  if (biased) PQRNN_TRY(reader.floats(name + ".bias", rows, bias));
   const std::size_t depth = weights.widths.pooled;
   head.columns = round_up(rows, 2 * kPadding);
   head.weights = zeros(head.columns * depth);
@@ -324,11 +185,32 @@ Status load_heads(TensorReader& reader, const ModelConfig& config, std::size_t l
 
 }  // namespace
 
-Widths::Widths(const ModelConfig& config)
-    : bottleneck(round_up(config.bottleneck_size, kPadding)),
+Widths::Widths(const ModelConfig& config, std::size_t bottleneck_padding)
+    : bottleneck(round_up(config.bottleneck_size, bottleneck_padding)),
       state(round_up(config.state_size, kPadding)),
       layer(config.directions() * state),
       pooled(layer + (config.skip ? bottleneck : 0)) {}
+
+std::vector<PooledPart> pooled_parts(const ModelConfig& config, const Widths& widths) {
+  std::vector<PooledPart> parts;
+  const std::size_t head_size = config.pooled_size() / config.attention_heads;
+  std::size_t logical = 0, padded = 0;
+  const auto append = [&](std::size_t count, std::size_t padded_count) {
+    const std::size_t end = logical + count;
+    std::size_t at = padded;
+    while (logical < end) {
+      const std::size_t head = logical / head_size;
+      const std::size_t size = std::min(end, (head + 1) * head_size) - logical;
+      parts.push_back({head, at, logical, size});
+      logical += size;
+      at += size;
+    }
+    padded += padded_count;
+  };
+  if (config.skip) append(config.bottleneck_size, widths.bottleneck);
+  for (std::size_t d = 0; d < config.directions(); ++d) append(config.state_size, widths.state);
+  return parts;
+}
 
 Weights::First::First(const ModelConfig& config, const Widths& widths)
     : direction(round_up(config.kernel_size * config.gates() * widths.state, 2 * kPadding)),
@@ -358,7 +240,7 @@ Status load_weights(const SafetensorsFile& file, const ModelConfig& config,
   std::vector<float> weight, bias;
   PQRNN_TRY(reader.weight("bottleneck.weight",
                           {config.bottleneck_size, config.projection.feature_size}, weight));
-  PQRNN_TRY(reader.bias("bottleneck.bias", config.bottleneck_size, bias));
+  PQRNN_TRY(reader.floats("bottleneck.bias", config.bottleneck_size, bias));
   pack_bottleneck(weight, config, projector, lanes, weights);
   weights.bottleneck_bias = zeros(weights.widths.bottleneck);
   std::copy(bias.begin(), bias.end(), weights.bottleneck_bias.data());

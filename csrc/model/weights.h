@@ -19,7 +19,7 @@ struct Widths {
   std::size_t layer;       // directions * state
   std::size_t pooled;      // [bottleneck if skip] [state forward] [state backward]
 
-  explicit Widths(const ModelConfig& config);
+  explicit Widths(const ModelConfig& config, std::size_t bottleneck_padding = kPadding);
 };
 
 // A stretch of pooled columns that belong to one attention head.
@@ -29,6 +29,9 @@ struct PooledPart {
   std::size_t logical;  // column of the model's definition
   std::size_t count;
 };
+
+// Where the pooled columns of the model's definition stand, cut at the borders of heads.
+std::vector<PooledPart> pooled_parts(const ModelConfig& config, const Widths& widths);
 
 struct Weights {
   Widths widths;

@@ -295,7 +295,7 @@ void test_damage(const std::string& file) {
 }
 
 void test_token_cache() {
-  TokenCache cache(2, 3);
+  TokenCache cache(2, 3 * sizeof(float));
   const auto key_of = [](std::uint64_t i, std::uint64_t (&key)[2]) {
     key[0] = i * 0x123456789ABCDEFu;
     key[1] = i;
@@ -315,10 +315,10 @@ void test_token_cache() {
   }
   CHECK(kept <= TokenCache::kMostRows && kept > TokenCache::kMostRows * 9 / 10);
   for (std::uint64_t i = 0; i < 3 * TokenCache::kMostRows; ++i) {
-    const float* row = cache.find(key, key_of(i, key));
+    const auto* row = static_cast<const float*>(cache.find(key, key_of(i, key)));
     if (row) CHECK(row[0] == float(i) && row[1] == float(i) + 0.25f && row[2] == -float(i));
   }
-  TokenCache wide(TokenCache::kMostBytes / 64, 1);  // keys count too: room for 7 of them
+  TokenCache wide(TokenCache::kMostBytes / 64, sizeof(float));  // keys count too: room for 7 of them
   std::vector<std::uint64_t> wide_key(TokenCache::kMostBytes / 64);
   const float row[1] = {1.0f};
   kept = 0;

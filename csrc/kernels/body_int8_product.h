@@ -1,0 +1,104 @@
+// Products of the 8-bit engine: `rows` x (groups * kLanes) sums of int32 in registers.
+// This header has no include guard on purpose: it belongs to body.h.
+
+// Rows of a tile, beside the weights of each group and one input.
+template <int groups>
+struct Int8Tile {
+  static constexpr int left = kRegisters - kWeightRegisters * (groups + 1);
+  static constexpr int rows = left / groups < 1 ? 1 : left / groups < 12 ? left / groups : 12;
+};
+
+// out[r, g, :] = init[g, :] + sum_d (input[r][d] - kInputOffset) * weights[d, g, :].
+template <int rows, int groups>
+static void int8_product(const std::uint8_t* const* input, std::size_t depth,
+                         const std::int8_t* weights, const std::int32_t* init, std::int32_t* out) {
+  VI sum[rows][groups];
+  PQRNN_UNROLL
+  for (int r = 0; r < rows; ++r) {
+    PQRNN_UNROLL
+    for (int g = 0; g < groups; ++g) sum[r][g] = vi_load(init + g * kLanes);
+  }
+  const std::uint8_t* row[rows];
+  PQRNN_UNROLL
+  for (int r = 0; r < rows; ++r) row[r] = input[r];
+  for (std::size_t d = 0; d < depth; d += 4, weights += groups * kLanes * 4) {
+    VW w[groups];
+    PQRNN_UNROLL
+    for (int g = 0; g < groups; ++g) w[g] = vw_load(weights + g * kLanes * 4);
+    PQRNN_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      std::int32_t four;
+      memcpy(&four, row[r] + d, 4);
+      const VX x = vx_set(four);
+      PQRNN_UNROLL
+      for (int g = 0; g < groups; ++g) sum[r][g] = vi_dot(sum[r][g], x, w[g]);
+    }
+  }
+  PQRNN_UNROLL
+  for (int r = 0; r < rows; ++r) {
+    PQRNN_UNROLL
+    for (int g = 0; g < groups; ++g) vi_store(out + (r * groups + g) * kLanes, sum[r][g]);
+  }
+}
+
+// The same for a number of rows known at run time, 1 <= rows <= Int8Tile<groups>::rows.
+template <int groups, int most = Int8Tile<groups>::rows>
+inline void int8_product(int rows, const std::uint8_t* const* input, std::size_t depth,
+                         const std::int8_t* weights, const std::int32_t* init, std::int32_t* out) {
+  if constexpr (most > 1) {
+    if (rows < most) {
+      return int8_product<groups, most - 1>(rows, input, depth, weights, init, out);
+    }
+  }
+  int8_product<most, groups>(input, depth, weights, init, out);
+}
+
+// As next_tile().
+template <int groups>
+inline int next_int8_tile(std::size_t left) {
+  const std::size_t most = Int8Tile<groups>::rows;
+  const std::size_t tiles = (left + most - 1) / most;
+  return static_cast<int>((left + tiles - 1) / tiles);
+}
+
+// Calls finish(row, column, sums [2 kLanes]) for every row and every 2 kLanes columns.
+template <class Finish>
+static PQRNN_INLINE void int8_panels(const Int8LinearArgs& args, Finish finish) {
+  constexpr int kGroups = 2;
+  constexpr std::size_t width = kGroups * kLanes;
+  for (std::size_t column = 0; column < args.columns; column += width) {
+    const std::int8_t* weights = args.weights + column * args.depth;
+    for (std::size_t i = 0; i < args.count;) {
+      const std::uint8_t* input[Int8Tile<kGroups>::rows] = {};
+      std::int32_t sums[Int8Tile<kGroups>::rows * width];
+      const int rows = next_int8_tile<kGroups>(args.count - i);
+      for (int r = 0; r < rows; ++r) input[r] = args.input + (i + r) * args.input_stride;
+      int8_product<kGroups>(rows, input, args.depth, weights, args.init + column, sums);
+      for (int r = 0; r < rows; ++r, ++i) finish(i, column, sums + r * width);
+    }
+  }
+}
+
+static void int8_linear(const Int8LinearArgs& args) {
+  int8_panels(args, [&](std::size_t row, std::size_t column, const std::int32_t* sums) {
+    std::int32_t* out = args.output + row * args.output_stride + column;
+    for (std::size_t j = 0; j < 2 * kLanes; j += kLanes) vi_store(out + j, vi_load(sums + j));
+  });
+}
+
+static void int8_relu(const Int8ReluArgs& args) {
+  int8_panels(args.product, [&](std::size_t row, std::size_t column, const std::int32_t* sums) {
+    std::uint8_t* out = args.output + row * args.product.columns + column;
+    for (std::size_t j = 0; j < 2 * kLanes; j += kLanes) {
+      const V y = v_add(v_mul(vi_to_float(vi_load(sums + j)), v_load(args.multiplier + column + j)),
+                        v_load(args.bias + column + j));
+      v_store_bytes(out + j, v_min(v_max(y, v_set(0.0f)), v_set(255.0f)), 0);
+    }
+  });
+}
+
+static std::int32_t int8_dot(const std::uint8_t* a, const std::int8_t* b, std::size_t count) {
+  std::int32_t sum = 0;
+  for (std::size_t j = 0; j < count; ++j) sum += std::int32_t{a[j]} * b[j];
+  return sum;
+}

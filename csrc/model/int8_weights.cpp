@@ -1,0 +1,313 @@
+#include "model/int8_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "model/tensor_reader.h"
+
+namespace pqrnn {
+namespace {
+
+template <class Number>
+Buffer<Number> zeros(std::size_t size) {
+  Buffer<Number> buffer(size);
+  std::fill_n(buffer.data(), size, Number(0));
+  return buffer;
+}
+
+// A weight of the file and what makes its sums real.
+struct Tensor {
+  std::vector<std::int8_t> weight;  // [rows, columns]
+  std::vector<float> scale;         // [rows]
+  std::vector<float> bias;          // [rows]
+};
+
+// Places weights of a product in the order of kernels.
+class Packer {
+ public:
+  // `groups` vectors of columns side by side; inputs have the zero point `zero`.
+  Packer(const Kernels& kernels, std::size_t depth, std::size_t columns, std::size_t groups,
+         int zero, Int8Columns& out)
+      : lanes_(kernels.int8.lanes),
+        depth_(depth),
+        groups_(groups),
+        shift_(kernels.int8.input_offset - zero),
+        out_(out) {
+    out.weights = zeros<std::int8_t>(depth * columns);
+    out.init = zeros<std::int32_t>(columns);
+    out.multiplier = zeros<float>(columns);
+    out.bias = zeros<float>(columns);
+  }
+
+  void put(std::size_t column, std::size_t input, std::int8_t weight) {
+    const std::size_t width = groups_ * lanes_;
+    out_.weights[column / width * width * depth_ + input / 4 * 4 * width + column % width * 4 +
+                 input % 4] = weight;
+    out_.init[column] += shift_ * weight;
+  }
+
+ private:
+  const std::size_t lanes_, depth_, groups_;
+  const int shift_;
+  Int8Columns& out_;
+};
+
+bool finite(const FloatBuffer& values) {
+  return std::all_of(values.data(), values.data() + values.size(),
+                     [](float value) { return std::isfinite(value); });
+}
+
+Status check(const std::string& name, const Int8Columns& columns) {
+  if (finite(columns.multiplier) && finite(columns.bias)) return {};
+  return unusable("tensor '" + name + "' has scales out of range");
+}
+
+Status read_positive(TensorReader& reader, const std::string& name, std::size_t rows,
+                     std::vector<float>& values) {
+  PQRNN_TRY(reader.floats(name, rows, values));
+  const bool positive = std::all_of(values.begin(), values.end(), [](float v) { return v > 0; });
+  return positive ? Status() : unusable("tensor '" + name + "' must be positive");
+}
+
+Status read(TensorReader& reader, const std::string& name, const std::vector<std::size_t>& shape,
+            bool biased, Tensor& tensor) {
+  PQRNN_TRY(reader.whole_weight(name + ".weight", shape, tensor.weight, tensor.scale));
+  tensor.bias.assign(shape[0], 0.0f);
+  return biased ? reader.floats(name + ".bias", shape[0], tensor.bias) : Status();
+}
+
+Status load_bottleneck(TensorReader& reader, const ModelConfig& config, const Projector& projector,
+                       const Kernels& kernels, double range, Int8Weights& weights) {
+  const std::size_t features = config.projection.feature_size;
+  Tensor tensor;
+  PQRNN_TRY(read(reader, "bottleneck", {config.bottleneck_size, features}, true, tensor));
+  const bool extras = projector.extra_count() > 0;
+  weights.feature_zero = extras ? 128 : 1;
+  weights.features = 32 * projector.words();
+  Packer packer(kernels, weights.features, weights.widths.bottleneck, 2, weights.feature_zero,
+                weights.bottleneck);
+  const double grid = 255.0 / range;
+  for (std::size_t b = 0; b < config.bottleneck_size; ++b) {
+    for (std::size_t f = 0; f < features; ++f) packer.put(b, f, tensor.weight[b * features + f]);
+    weights.bottleneck.multiplier[b] =
+        static_cast<float>(double{tensor.scale[b]} * grid / (extras ? 127 : 1));
+    weights.bottleneck.bias[b] = static_cast<float>(double{tensor.bias[b]} * grid);
+  }
+  return check("bottleneck", weights.bottleneck);
+}
+
+// Channel c of a layer's output stands in column c / H * padded H + c % H.
+std::size_t channel_place(const ModelConfig& config, const Widths& widths, std::size_t channel) {
+  return channel / config.state_size * widths.state + channel % config.state_size;
+}
+
+// Multipliers and biases of one direction from `first` on, [state / lanes, gates, lanes]; those of
+// gates other than z are halved, because sigmoid(x) comes from tanh(x / 2).
+void place_scales(const Tensor& tensor, const ModelConfig& config, std::size_t lanes, double unit,
+                  std::size_t first, Int8Columns& out) {
+  const std::size_t gates = config.gates(), states = config.state_size;
+  for (std::size_t g = 0; g < gates; ++g) {
+    const double half = g == 0 ? 1.0 : 0.5;
+    for (std::size_t h = 0; h < states; ++h) {
+      const std::size_t place = first + (h / lanes * gates + g) * lanes + h % lanes;
+      const std::size_t row = g * states + h;
+      out.multiplier[place] = static_cast<float>(double{tensor.scale[row]} * unit * half);
+      out.bias[place] = static_cast<float>(double{tensor.bias[row]} * half);
+    }
+  }
+}
+
+Status load_first(TensorReader& reader, const ModelConfig& config, const Kernels& kernels,
+                  double unit, Int8Weights& weights) {
+  Int8Weights::First& first = weights.first;
+  const std::size_t gates = config.gates(), states = config.state_size;
+  const std::size_t kernel = config.kernel_size, inputs = config.bottleneck_size;
+  const std::size_t lanes = kernels.int8.lanes, scales = gates * weights.widths.state;
+  Packer packer(kernels, weights.widths.bottleneck, first.columns, 2, 0, first.columns_of);
+  first.columns_of.multiplier = zeros<float>(config.directions() * scales);
+  first.columns_of.bias = zeros<float>(config.directions() * scales);
+  for (std::size_t d = 0; d < config.directions(); ++d) {
+    const std::string name = d ? "layers.0.backward" : "layers.0.forward";
+    Tensor tensor;
+    PQRNN_TRY(read(reader, name, {gates * states, kernel, inputs}, true, tensor));
+    place_scales(tensor, config, lanes, unit, d * scales, first.columns_of);
+    for (std::size_t row = 0; row < gates * states; ++row) {
+      const std::size_t g = row / states, h = row % states;
+      for (std::size_t j = 0; j < kernel; ++j) {
+        const std::size_t column =
+            d * first.direction + j * scales + (h / lanes * gates + g) * lanes + h % lanes;
+        for (std::size_t b = 0; b < inputs; ++b) {
+          packer.put(column, b, tensor.weight[(row * kernel + j) * inputs + b]);
+        }
+      }
+    }
+  }
+  return check("layers.0", first.columns_of);
+}
+
+Status load_direction(TensorReader& reader, const std::string& name, const ModelConfig& config,
+                      const Kernels& kernels, const Widths& widths, Int8Columns& out) {
+  const std::size_t gates = config.gates(), states = config.state_size;
+  const std::size_t kernel = config.kernel_size, channels = config.directions() * states;
+  const std::size_t lanes = kernels.int8.lanes;
+  Tensor tensor;
+  PQRNN_TRY(read(reader, name, {gates * states, kernel, channels}, true, tensor));
+  Packer packer(kernels, kernel * widths.layer, gates * widths.state, gates, kStateZero, out);
+  place_scales(tensor, config, lanes, 1.0 / 127.0, 0, out);
+  for (std::size_t row = 0; row < gates * states; ++row) {
+    const std::size_t g = row / states, h = row % states;
+    const std::size_t column = (h / lanes * gates + g) * lanes + h % lanes;
+    for (std::size_t j = 0; j < kernel; ++j) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        packer.put(column, j * widths.layer + channel_place(config, widths, c),
+                   tensor.weight[(row * kernel + j) * channels + c]);
+      }
+    }
+  }
+  return check(name, out);
+}
+
+Status load_attention(TensorReader& reader, const ModelConfig& config, double low_unit,
+                      Int8Weights& weights) {
+  Int8Weights::Attention& attention = weights.attention;
+  const std::size_t heads = config.attention_heads, size = config.pooled_size();
+  const std::size_t width = weights.widths.pooled;
+  const std::size_t skip = config.skip ? weights.widths.bottleneck : 0;
+  Tensor tensor;
+  PQRNN_TRY(read(reader, "attention", {heads, size}, true, tensor));
+  attention.weights = zeros<std::int8_t>(heads * width);
+  attention.high_init.assign(heads, 0);
+  attention.bias = tensor.bias;
+  for (std::size_t q = 0; q < heads; ++q) {
+    std::int8_t* packed = attention.weights.data() + q * width;
+    for (const PooledPart& part : weights.pooled_parts) {
+      for (std::size_t j = 0; j < part.count; ++j) {
+        const std::int8_t weight = tensor.weight[q * size + part.logical + j];
+        packed[part.begin + j] = weight;
+        if (part.begin >= skip) attention.high_init[q] -= kStateZero * weight;
+      }
+    }
+    attention.low.push_back(static_cast<float>(double{tensor.scale[q]} * low_unit));
+    attention.high.push_back(static_cast<float>(double{tensor.scale[q]} * (1.0 / 127.0)));
+    if (!std::isfinite(attention.low[q])) return unusable("'attention' has scales out of range");
+  }
+  return {};
+}
+
+// Steps of the grids of a head's input.
+struct Units {
+  double low;
+  double high;
+};
+
+Status load_head(TensorReader& reader, const std::string& name, std::size_t rows, bool biased,
+                 const ModelConfig& config, const Kernels& kernels, Units units,
+                 const Int8Weights& weights, Int8Weights::Head& head) {
+  const std::size_t size = config.pooled_size();
+  const std::size_t skip = config.skip ? weights.widths.bottleneck : 0;
+  Tensor tensor;
+  PQRNN_TRY(read(reader, name, {rows, size}, biased, tensor));
+  head.rows = rows;
+  head.columns = round_up(rows, kInt8Padding);
+  Packer low(kernels, skip, head.columns, 2, 0, head.low);
+  Packer high(kernels, weights.widths.layer, head.columns, 2, kStateZero, head.high);
+  for (std::size_t row = 0; row < rows; ++row) {
+    head.low.multiplier[row] = static_cast<float>(double{tensor.scale[row]} * units.low);
+    head.high.multiplier[row] = static_cast<float>(double{tensor.scale[row]} * units.high);
+    head.high.bias[row] = tensor.bias[row];
+    for (const PooledPart& part : weights.pooled_parts) {
+      for (std::size_t j = 0; j < part.count; ++j) {
+        const std::int8_t weight = tensor.weight[row * size + part.logical + j];
+        const std::size_t input = part.begin + j;
+        if (input < skip) {
+          low.put(row, input, weight);
+        } else {
+          high.put(row, input - skip, weight);
+        }
+      }
+    }
+  }
+  PQRNN_TRY(check(name, head.low));
+  return check(name, head.high);
+}
+
+Status load_heads(TensorReader& reader, const ModelConfig& config, const Kernels& kernels,
+                  Units token, Units text, Int8Weights& weights) {
+  const bool parsing = config.task == Task::parsing;
+  if (const std::size_t rows = config.head_size()) {
+    PQRNN_TRY(load_head(reader, parsing ? "intent" : "head", rows, true, config, kernels, text,
+                        weights, weights.head));
+  }
+  if (!parsing) return {};
+  const std::size_t rows = config.slots.size();
+  PQRNN_TRY(load_head(reader, "slots", rows, true, config, kernels, token, weights, weights.slots));
+  if (config.slot_context) {
+    PQRNN_TRY(load_head(reader, "slots.context", rows, false, config, kernels, text, weights,
+                        weights.context));
+  }
+  if (!config.crf) return {};
+  return reader.weight("slots.transitions", {rows, rows}, weights.transitions);
+}
+
+std::size_t first_direction(const ModelConfig& config, const Widths& widths) {
+  return round_up(config.kernel_size * config.gates() * widths.state, kInt8Padding);
+}
+
+}  // namespace
+
+std::size_t Int8Columns::bytes() const {
+  return weights.size() + init.size() * sizeof(std::int32_t) +
+         (multiplier.size() + bias.size()) * sizeof(float);
+}
+
+Int8Weights::Int8Weights(const ModelConfig& config)
+    : widths(config, kInt8Padding), feature_zero(1), features(0) {
+  first.direction = first_direction(config, widths);
+  first.columns = config.directions() * first.direction;
+  first.row = first.columns + (config.skip ? widths.bottleneck / sizeof(std::int32_t) : 0);
+}
+
+std::size_t Int8Weights::bytes() const {
+  std::size_t total = bottleneck.bytes() + first.columns_of.bytes() + attention.weights.size() +
+                      transitions.size() * sizeof(float);
+  for (const Layer& layer : layers) {
+    total += layer.directions[0].bytes() + layer.directions[1].bytes();
+  }
+  for (const Head* each : {&head, &slots, &context})
+    total += each->low.bytes() + each->high.bytes();
+  return total;
+}
+
+Status load_int8_weights(const SafetensorsFile& file, const ModelConfig& config,
+                         const Projector& projector, const Kernels& kernels, Int8Weights& weights) {
+  TensorReader reader(file);
+  std::vector<float> bottleneck, pooled;
+  PQRNN_TRY(read_positive(reader, "bottleneck.range", 1, bottleneck));
+  PQRNN_TRY(read_positive(reader, "pooled.range", config.skip ? 2 : 1, pooled));
+  const double range = bottleneck[0];
+  PQRNN_TRY(load_bottleneck(reader, config, projector, kernels, range, weights));
+  PQRNN_TRY(load_first(reader, config, kernels, range / 255.0, weights));
+  for (std::size_t l = 1; l < config.num_layers; ++l) {
+    weights.layers.emplace_back();
+    for (std::size_t d = 0; d < config.directions(); ++d) {
+      PQRNN_TRY(
+          load_direction(reader, "layers." + std::to_string(l) + (d ? ".backward" : ".forward"),
+                         config, kernels, weights.widths, weights.layers.back().directions[d]));
+    }
+  }
+  weights.pooled_parts = pooled_parts(config, weights.widths);
+  PQRNN_TRY(load_attention(reader, config, range / 255.0, weights));
+  weights.low_unit = static_cast<float>(range / 255.0);
+  weights.high_unit = static_cast<float>(1.0 / 127.0);
+  weights.pooled_low = static_cast<float>(range / double{pooled.front()});
+  weights.pooled_high = static_cast<float>(1.0 / double{pooled.back()});
+  if (!std::isfinite(weights.pooled_low) || !std::isfinite(weights.pooled_high)) {
+    return unusable("tensor 'pooled.range' is too small");
+  }
+  PQRNN_TRY(load_heads(reader, config, kernels, {range / 255.0, 1.0 / 127.0},
+                       {double{pooled.front()} / 255.0, double{pooled.back()} / 127.0}, weights));
+  return reader.finish();
+}
+
+}  // namespace pqrnn

@@ -1,0 +1,39 @@
+// What the first layer needs of each token depends on nothing but the token. So it is computed once
+// for each distinct token of a stretch of positions, and not at all for tokens in the cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/forward.h"
+#include "model/token_cache.h"
+#include "projection/projector.h"
+
+namespace pqrnn {
+
+// Positions that are resolved together. A group of short texts is one part; a long text takes more,
+// so that its tokens' rows stay in the cache.
+constexpr std::size_t kPartPositions = 512;
+
+struct Range {
+  std::size_t begin;
+  std::size_t end;
+};
+
+const std::uint64_t* token_seed(const Projector& projector, const Workspace& work,
+                                std::size_t position);
+
+// Finds work.token_rows of the positions in the range that are cached, and collects the first
+// position of every other distinct token in work.misses; work.miss_of says which one a position
+// waits for.
+void find_tokens(const Projector& projector, const TokenCache& cache, Workspace& work, Range range);
+
+// Codes of work.misses, [misses, words()], to work.codes.
+void expand_misses(const Projector& projector, Workspace& work);
+
+// The remaining work.token_rows of the range, from the rows of work.misses, `row_bytes` each, which
+// are also offered to the cache.
+void place_tokens(const Projector& projector, TokenCache& cache, Workspace& work, Range range,
+                  const void* rows, std::size_t row_bytes);
+
+}  // namespace pqrnn

@@ -1,0 +1,181 @@
+"""The 8-bit engine: the very bits of its NumPy twin on every instruction set, in any company."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+import twin
+from hypothesis import strategies as st
+from test_encode import CONFIGS, TEXTS, raw
+from test_parse import CONFIGS as PARSERS
+
+import pqrnn_native as pq
+from pqrnn_native.checkpoint import load_tensors, quantise_weight, save_model
+from pqrnn_native.reference import quantised
+
+
+def whole_model(
+    config: pq.PQRNNConfig, rng: np.random.Generator, folder: Path
+) -> tuple[pq.PQRNNConfig, Any, twin.Tensors]:
+    """An 8-bit model of this shape, loaded, and its tensors as whole numbers."""
+    config = dataclasses.replace(config, precision="int8")
+    tensors: twin.Tensors = {}
+    for name, value in twin.random_tensors(config, rng).items():
+        if name.endswith(".range"):
+            tensors[name] = np.abs(value) + np.float32(0.3)
+        elif name.endswith(".bias"):
+            tensors[name] = value
+        else:
+            tensors[name], tensors[f"{name}_scale"] = quantise_weight(value)
+            # Batch norm may turn a column over.
+            tensors[f"{name}_scale"] *= rng.choice(np.float32([-1, 1]), len(value))
+    path = folder / "model.safetensors"
+    save_model(path, config, tensors)
+    return config, pq.load(path), tensors
+
+
+def expected_outputs(config: pq.PQRNNConfig, tensors: twin.Tensors, texts: list[Any]) -> Any:
+    projection = twin.projection(config)
+    rows = [projection.ragged([text], dtype=np.float32)[0] for text in texts]
+    return rows, np.stack([quantised.outputs(config, tensors, row) for row in rows])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_engine_equals_the_twin(
+    name: str, isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    config, model, tensors = whole_model(CONFIGS[name], rng, tmp_path)
+    assert model.isa == isa
+    _, expected = expected_outputs(config, tensors, TEXTS)
+    np.testing.assert_array_equal(raw(model, TEXTS), expected)
+    # Not a comparison of constants: outputs differ from text to text.
+    assert len(np.unique(expected, axis=0)) > 4
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_parser_equals_the_twin(
+    name: str, isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    config, model, tensors = whole_model(PARSERS[name], rng, tmp_path)
+    found = model.logits(TEXTS)
+    rows, intents = expected_outputs(config, tensors, TEXTS)
+    np.testing.assert_array_equal(found.intents, intents)
+    for slots, row in zip(found.slots, rows, strict=True):
+        tokens = slice(int(config.projection.bos), len(row) - int(config.projection.eos))
+        np.testing.assert_array_equal(slots, quantised.slots(config, tensors, row)[tokens])
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=60)
+def test_engine_equals_the_twin_for_any_shape(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    draw = data.draw
+    bidirectional, skip = draw(st.booleans()), draw(st.booleans())
+    bottleneck, state = draw(st.integers(1, 70)), draw(st.integers(1, 40))
+    pooled = state * (1 + bidirectional) + bottleneck * skip
+    heads = draw(st.sampled_from([n for n in range(1, 9) if pooled % n == 0]))
+    shape = pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(
+            feature_size=draw(st.integers(4, 200)), first_cap=draw(st.sampled_from([0.0, 1.0]))
+        ),
+        bottleneck_size=bottleneck,
+        state_size=state,
+        kernel_size=draw(st.integers(1, 4)),
+        num_layers=draw(st.integers(1, 3)),
+        bidirectional=bidirectional,
+        pooling=draw(st.sampled_from(["f", "fo", "ifo"])),
+        attention_heads=heads,
+        skip=skip,
+        output_size=draw(st.integers(1, 40)),
+    )
+    texts = draw(st.lists(st.text(max_size=60), min_size=1, max_size=4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    config, model, tensors = whole_model(shape, rng, tmp_path_factory.mktemp("int8"))
+    _, expected = expected_outputs(config, tensors, texts)
+    np.testing.assert_array_equal(raw(model, texts), expected)
+
+
+@pytest.mark.parametrize("name", ["plain", "ifo-skip-heads", "ngrams", "classes", "many-labels"])
+def test_bits_depend_on_the_text_alone(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    _, model, _ = whole_model(CONFIGS[name], rng, tmp_path)
+    texts = TEXTS * 9
+    alone = np.concatenate([raw(model, [text], normalize=True) for text in texts])
+    for options in ({}, {"threads": 3}, {"batch_size": 7}, {"batch_size": 1, "threads": 2}):
+        found = raw(model, texts, normalize=True, **options)
+        np.testing.assert_array_equal(found, alone, err_msg=str(options))
+
+
+def test_probabilities_have_the_same_bits_on_every_instruction_set(
+    isa: str, tmp_path: Path
+) -> None:
+    for name in ("classes", "many-labels"):
+        config, model, tensors = whole_model(CONFIGS[name], np.random.default_rng(3), tmp_path)
+        _, logits = expected_outputs(config, tensors, TEXTS)
+        if config.multi_label:
+            expected = quantised.sigmoid(logits)
+        else:
+            expected = np.stack([quantised.softmax(row) for row in logits])
+        np.testing.assert_array_equal(model.predict_proba(TEXTS), expected)
+
+
+def test_token_states_are_on_their_grids(tmp_path: Path, rng: np.random.Generator) -> None:
+    shape = CONFIGS["ifo-skip-heads"]
+    config, model, tensors = whole_model(shape, rng, tmp_path)
+    vectors = model.encode_tokens(["turn on the lights"])[0].vectors
+    features = twin.projection(config).ragged(["turn on the lights"], dtype=np.float32)[0]
+    low, high = quantised.states(config, tensors, features)
+    width = config.bottleneck_size
+    step = np.float32(np.float64(tensors["bottleneck.range"][0]) / 255)
+    np.testing.assert_array_equal(vectors[:, :width], low[1:-1].astype(np.float32) * step)
+    np.testing.assert_array_equal(
+        vectors[:, width:], high[1:-1].astype(np.float32) * np.float32(1 / 127)
+    )
+
+
+def test_long_texts_are_cut_into_parts_without_a_trace(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    config, model, tensors = whole_model(CONFIGS["plain"], rng, tmp_path)
+    text = " ".join(f"w{i % 97}" for i in range(1300))
+    _, expected = expected_outputs(config, tensors, [text])
+    np.testing.assert_array_equal(raw(model, [text]), expected)
+
+
+def test_file_comes_back_as_floats(tmp_path: Path, rng: np.random.Generator) -> None:
+    _, _, tensors = whole_model(CONFIGS["plain"], rng, tmp_path)
+    found = load_tensors(tmp_path / "model.safetensors")
+    name = "layers.1.backward.weight"
+    expected = tensors[name] * tensors[f"{name}_scale"][:, None, None]
+    np.testing.assert_array_equal(found[name], expected)
+    np.testing.assert_array_equal(found["bottleneck.range"], tensors["bottleneck.range"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("bottleneck.range", lambda x: -x, "must be positive"),
+        ("pooled.range", lambda x: x * 0, "must be positive"),
+        ("pooled.range", lambda x: x * np.float32(np.nan), "not finite"),
+        ("head.weight", lambda x: x[:-1], "must have shape"),
+        ("head.weight_scale", lambda x: x[:-1], "must have shape"),
+    ],
+)
+def test_bad_tensors_are_not_saved(
+    name: str, change: Any, message: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    config, _, tensors = whole_model(CONFIGS["plain"], rng, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        save_model(tmp_path / "bad", config, tensors | {name: change(tensors[name])})
+    assert not (tmp_path / "bad").exists()
+
+
+def test_other_storage_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    config, _, tensors = whole_model(CONFIGS["plain"], rng, tmp_path)
+    with pytest.raises(ValueError, match="dtype must be 'int8'"):
+        save_model(tmp_path / "bad", config, tensors, dtype="float32")
