@@ -36,6 +36,17 @@ def minilm_graph(cache: Path) -> Path:
     return path
 
 
+def minilm_int8_graph(graph: Path) -> Path:
+    """The same with 8-bit weights and activations, as onnxruntime makes it; written once."""
+    path = graph.with_name("all-MiniLM-L6-v2-int8.onnx")
+    if not path.exists():
+        quantization = importlib.import_module("onnxruntime.quantization")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            quantization.quantize_dynamic(graph, path, per_channel=True)
+    return path
+
+
 def load_minilm(graph: Path, folder: Path) -> Encode:
     """MiniLM on onnxruntime: tokenize, run, mean-pool, normalise."""
     onnxruntime, tokenizers = need("onnxruntime"), need("tokenizers")

@@ -9,6 +9,7 @@ void bind_text(py::module_& m);
 void bind_unicode(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_model(py::module_& m);
+void bind_int8(py::module_& m);
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled core of pqrnn_native; use the package's public names instead.";
@@ -18,4 +19,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   bind_unicode(m);
   bind_ops(m);
   bind_model(m);
+  bind_int8(m);
 }

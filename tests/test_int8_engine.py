@@ -15,6 +15,7 @@ from test_encode import CONFIGS, TEXTS, raw
 from test_parse import CONFIGS as PARSERS
 
 import pqrnn_native as pq
+from pqrnn_native import _core
 from pqrnn_native.checkpoint import load_tensors, quantise_weight, save_model
 from pqrnn_native.reference import quantised
 
@@ -179,3 +180,30 @@ def test_other_storage_is_refused(tmp_path: Path, rng: np.random.Generator) -> N
     config, _, tensors = whole_model(CONFIGS["plain"], rng, tmp_path)
     with pytest.raises(ValueError, match="dtype must be 'int8'"):
         save_model(tmp_path / "bad", config, tensors, dtype="float32")
+
+
+@pytest.mark.parametrize("shape", [(32, 4), (64, 132), (96, 1024)])
+def test_product_is_exact(shape: tuple[int, int], isa: str, rng: np.random.Generator) -> None:
+    weights = rng.integers(-128, 128, shape, dtype=np.int8)
+    inputs = rng.integers(0, 256, (19, shape[1]), dtype=np.uint8)
+    out = np.empty((19, shape[0]), np.int32)
+    _core.Int8Product(weights)(inputs, out)
+    np.testing.assert_array_equal(out, inputs.astype(np.int64) @ weights.T.astype(np.int64))
+
+
+def test_peak_counts_multiply_adds(isa: str) -> None:
+    once = _core.int8_peak(1)
+    assert once >= 4
+    assert _core.int8_peak(100_000) == 100_000 * once
+
+
+def test_products_check_their_arguments() -> None:
+    weights = np.zeros((32, 8), np.int8)
+    with pytest.raises(ValueError, match="weights must have a multiple of 32 rows"):
+        _core.Int8Product(weights[:31].copy())
+    with pytest.raises(ValueError, match=r"inputs has an unfitting shape, got \(3, 9\)"):
+        _core.Int8Product(weights)(np.zeros((3, 9), np.uint8), np.zeros((3, 32), np.int32))
+    with pytest.raises(ValueError, match=r"out has an unfitting shape, got \(2, 32\)"):
+        _core.Int8Product(weights)(np.zeros((3, 8), np.uint8), np.zeros((2, 32), np.int32))
+    with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
+        _core.int8_peak(0)

@@ -42,6 +42,30 @@ inline V int8_logistic(V x) {
 
 static void int8_sigmoid(float* x, std::size_t count) { map_in_place<int8_logistic>(x, count); }
 
+static std::int64_t int8_peak(std::int64_t rounds) {
+  constexpr int kChains = kRegisters / 2;
+  VI sum[kChains];
+  const std::int32_t zeros[kLanes] = {};
+  for (int k = 0; k < kChains; ++k) sum[k] = vi_load(zeros);
+  std::int8_t weights[4 * kLanes];
+  for (std::size_t j = 0; j < 4 * kLanes; ++j) weights[j] = static_cast<std::int8_t>(j % 3);
+  const VW w = vw_load(weights);
+  const VX x = vx_set(0x01010101 * ((kInputOffset + 1) & 0xff));
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    PQRNN_UNROLL
+    for (int k = 0; k < kChains; ++k) sum[k] = vi_dot(sum[k], x, w);
+  }
+  VI total = vi_load(zeros);
+  for (int k = 0; k < kChains; ++k) total = vi_add(total, sum[k]);
+  std::int32_t found[kLanes];
+  vi_store(found, total);
+  std::uint32_t once = 0;  // modulo 2^32, like the sums
+  for (int d = 0; d < 4; ++d) once += static_cast<std::uint32_t>(weights[d]);
+  const std::uint32_t expected = once * static_cast<std::uint32_t>(rounds) * kChains;
+  if (static_cast<std::uint32_t>(found[0]) != expected) return 0;
+  return rounds * kChains * static_cast<std::int64_t>(4 * kLanes);
+}
+
 static constexpr Int8Kernels int8_kernels = {
-    kLanes,    kInputOffset, int8_linear,     int8_relu,    int8_qrnn,
-    int8_taps, int8_dot,     int8_add_scaled, int8_softmax, int8_sigmoid};
+    kLanes,   kInputOffset,    int8_linear,  int8_relu,    int8_qrnn, int8_taps,
+    int8_dot, int8_add_scaled, int8_softmax, int8_sigmoid, int8_peak};

@@ -104,6 +104,10 @@ struct Int8Kernels {
   // sigmoid: 1 / (1 + e) or, for negative x, e / (1 + e) with e = exp(-|x|).
   void (*softmax)(float* x, std::size_t count);
   void (*sigmoid)(float* x, std::size_t count);
+
+  // What this machine can do at most, for benchmarks: `rounds` times as many independent products
+  // as registers hold, from registers. Returns the multiply-adds done, or 0 if a sum is wrong.
+  std::int64_t (*peak)(std::int64_t rounds);
 };
 
 }  // namespace pqrnn

@@ -151,6 +151,16 @@ static void reference_int8_sigmoid(float* x, std::size_t count) {
   }
 }
 
+static std::int64_t reference_int8_peak(std::int64_t rounds) {
+  const std::uint8_t inputs[4] = {1, 1, 1, 1};
+  const std::int8_t weights[4] = {0, 1, 2, 0};
+  std::uint32_t sum = 0;
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    sum += static_cast<std::uint32_t>(reference_int8_dot(inputs, weights, 4));
+  }
+  return sum == 3 * static_cast<std::uint32_t>(rounds) ? 4 * rounds : 0;
+}
+
 static constexpr Int8Kernels int8_kernels = {1,
                                              0,
                                              reference_int8_linear,
@@ -160,4 +170,5 @@ static constexpr Int8Kernels int8_kernels = {1,
                                              reference_int8_dot,
                                              reference_int8_add_scaled,
                                              reference_int8_softmax,
-                                             reference_int8_sigmoid};
+                                             reference_int8_sigmoid,
+                                             reference_int8_peak};

@@ -9,48 +9,11 @@
 namespace pqrnn {
 namespace {
 
-template <class Number>
-Buffer<Number> zeros(std::size_t size) {
-  Buffer<Number> buffer(size);
-  std::fill_n(buffer.data(), size, Number(0));
-  return buffer;
-}
-
 // A weight of the file and what makes its sums real.
 struct Tensor {
   std::vector<std::int8_t> weight;  // [rows, columns]
   std::vector<float> scale;         // [rows]
   std::vector<float> bias;          // [rows]
-};
-
-// Places weights of a product in the order of kernels.
-class Packer {
- public:
-  // `groups` vectors of columns side by side; inputs have the zero point `zero`.
-  Packer(const Kernels& kernels, std::size_t depth, std::size_t columns, std::size_t groups,
-         int zero, Int8Columns& out)
-      : lanes_(kernels.int8.lanes),
-        depth_(depth),
-        groups_(groups),
-        shift_(kernels.int8.input_offset - zero),
-        out_(out) {
-    out.weights = zeros<std::int8_t>(depth * columns);
-    out.init = zeros<std::int32_t>(columns);
-    out.multiplier = zeros<float>(columns);
-    out.bias = zeros<float>(columns);
-  }
-
-  void put(std::size_t column, std::size_t input, std::int8_t weight) {
-    const std::size_t width = groups_ * lanes_;
-    out_.weights[column / width * width * depth_ + input / 4 * 4 * width + column % width * 4 +
-                 input % 4] = weight;
-    out_.init[column] += shift_ * weight;
-  }
-
- private:
-  const std::size_t lanes_, depth_, groups_;
-  const int shift_;
-  Int8Columns& out_;
 };
 
 bool finite(const FloatBuffer& values) {
@@ -85,8 +48,8 @@ Status load_bottleneck(TensorReader& reader, const ModelConfig& config, const Pr
   const bool extras = projector.extra_count() > 0;
   weights.feature_zero = extras ? 128 : 1;
   weights.features = 32 * projector.words();
-  Packer packer(kernels, weights.features, weights.widths.bottleneck, 2, weights.feature_zero,
-                weights.bottleneck);
+  Int8Packer packer(kernels, weights.features, weights.widths.bottleneck, 2, weights.feature_zero,
+                    weights.bottleneck);
   const double grid = 255.0 / range;
   for (std::size_t b = 0; b < config.bottleneck_size; ++b) {
     for (std::size_t f = 0; f < features; ++f) packer.put(b, f, tensor.weight[b * features + f]);
@@ -124,9 +87,9 @@ Status load_first(TensorReader& reader, const ModelConfig& config, const Kernels
   const std::size_t gates = config.gates(), states = config.state_size;
   const std::size_t kernel = config.kernel_size, inputs = config.bottleneck_size;
   const std::size_t lanes = kernels.int8.lanes, scales = gates * weights.widths.state;
-  Packer packer(kernels, weights.widths.bottleneck, first.columns, 2, 0, first.columns_of);
-  first.columns_of.multiplier = zeros<float>(config.directions() * scales);
-  first.columns_of.bias = zeros<float>(config.directions() * scales);
+  Int8Packer packer(kernels, weights.widths.bottleneck, first.columns, 2, 0, first.columns_of);
+  first.columns_of.multiplier = zero_buffer<float>(config.directions() * scales);
+  first.columns_of.bias = zero_buffer<float>(config.directions() * scales);
   for (std::size_t d = 0; d < config.directions(); ++d) {
     const std::string name = d ? "layers.0.backward" : "layers.0.forward";
     Tensor tensor;
@@ -153,7 +116,7 @@ Status load_direction(TensorReader& reader, const std::string& name, const Model
   const std::size_t lanes = kernels.int8.lanes;
   Tensor tensor;
   PQRNN_TRY(read(reader, name, {gates * states, kernel, channels}, true, tensor));
-  Packer packer(kernels, kernel * widths.layer, gates * widths.state, gates, kStateZero, out);
+  Int8Packer packer(kernels, kernel * widths.layer, gates * widths.state, gates, kStateZero, out);
   place_scales(tensor, config, lanes, 1.0 / 127.0, 0, out);
   for (std::size_t row = 0; row < gates * states; ++row) {
     const std::size_t g = row / states, h = row % states;
@@ -176,7 +139,7 @@ Status load_attention(TensorReader& reader, const ModelConfig& config, double lo
   const std::size_t skip = config.skip ? weights.widths.bottleneck : 0;
   Tensor tensor;
   PQRNN_TRY(read(reader, "attention", {heads, size}, true, tensor));
-  attention.weights = zeros<std::int8_t>(heads * width);
+  attention.weights = zero_buffer<std::int8_t>(heads * width);
   attention.high_init.assign(heads, 0);
   attention.bias = tensor.bias;
   for (std::size_t q = 0; q < heads; ++q) {
@@ -210,8 +173,8 @@ Status load_head(TensorReader& reader, const std::string& name, std::size_t rows
   PQRNN_TRY(read(reader, name, {rows, size}, biased, tensor));
   head.rows = rows;
   head.columns = round_up(rows, kInt8Padding);
-  Packer low(kernels, skip, head.columns, 2, 0, head.low);
-  Packer high(kernels, weights.widths.layer, head.columns, 2, kStateZero, head.high);
+  Int8Packer low(kernels, skip, head.columns, 2, 0, head.low);
+  Int8Packer high(kernels, weights.widths.layer, head.columns, 2, kStateZero, head.high);
   for (std::size_t row = 0; row < rows; ++row) {
     head.low.multiplier[row] = static_cast<float>(double{tensor.scale[row]} * units.low);
     head.high.multiplier[row] = static_cast<float>(double{tensor.scale[row]} * units.high);
@@ -255,11 +218,6 @@ std::size_t first_direction(const ModelConfig& config, const Widths& widths) {
 }
 
 }  // namespace
-
-std::size_t Int8Columns::bytes() const {
-  return weights.size() + init.size() * sizeof(std::int32_t) +
-         (multiplier.size() + bias.size()) * sizeof(float);
-}
 
 Int8Weights::Int8Weights(const ModelConfig& config)
     : widths(config, kInt8Padding), feature_zero(1), features(0) {

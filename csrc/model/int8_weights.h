@@ -8,21 +8,12 @@
 #include "kernels/kernels.h"
 #include "model/buffer.h"
 #include "model/config.h"
+#include "model/int8_pack.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
 #include "projection/projector.h"
 
 namespace pqrnn {
-
-// Packed columns of a product, the start of their sums, and what makes the sums real.
-struct Int8Columns {
-  Buffer<std::int8_t> weights;
-  Buffer<std::int32_t> init;
-  FloatBuffer multiplier;
-  FloatBuffer bias;
-
-  std::size_t bytes() const;
-};
 
 struct Int8Weights {
   Widths widths;

@@ -1,0 +1,60 @@
+// Weights of 8-bit products in the order of kernels.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+#include "model/buffer.h"
+
+namespace pqrnn {
+
+template <class Number>
+Buffer<Number> zero_buffer(std::size_t size) {
+  Buffer<Number> buffer(size);
+  std::fill_n(buffer.data(), size, Number(0));
+  return buffer;
+}
+
+// Packed columns of a product, the start of their sums, and what makes the sums real.
+struct Int8Columns {
+  Buffer<std::int8_t> weights;
+  Buffer<std::int32_t> init;
+  FloatBuffer multiplier;
+  FloatBuffer bias;
+
+  std::size_t bytes() const {
+    return weights.size() + init.size() * sizeof(std::int32_t) +
+           (multiplier.size() + bias.size()) * sizeof(float);
+  }
+};
+
+class Int8Packer {
+ public:
+  // `groups` vectors of columns side by side; inputs have the zero point `zero`.
+  Int8Packer(const Kernels& kernels, std::size_t depth, std::size_t columns, std::size_t groups,
+             int zero, Int8Columns& out)
+      : width_(groups * kernels.int8.lanes),
+        depth_(depth),
+        shift_(kernels.int8.input_offset - zero),
+        out_(out) {
+    out.weights = zero_buffer<std::int8_t>(depth * columns);
+    out.init = zero_buffer<std::int32_t>(columns);
+    out.multiplier = zero_buffer<float>(columns);
+    out.bias = zero_buffer<float>(columns);
+  }
+
+  void put(std::size_t column, std::size_t input, std::int8_t weight) {
+    out_.weights[column / width_ * width_ * depth_ + input / 4 * 4 * width_ + column % width_ * 4 +
+                 input % 4] = weight;
+    out_.init[column] += shift_ * weight;
+  }
+
+ private:
+  const std::size_t width_, depth_;
+  const int shift_;
+  Int8Columns& out_;
+};
+
+}  // namespace pqrnn
