@@ -42,28 +42,47 @@ inline V int8_logistic(V x) {
 
 static void int8_sigmoid(float* x, std::size_t count) { map_in_place<int8_logistic>(x, count); }
 
+// A tile as in int8_product() whose weights stay in registers. Inputs are volatile, or compilers
+// take products out of the loop.
 static std::int64_t int8_peak(std::int64_t rounds) {
-  constexpr int kChains = kRegisters / 2;
-  VI sum[kChains];
+  constexpr int kGroups = 3, kRows = Int8Tile<kGroups>::rows;
+  constexpr std::size_t kSize = kGroups * kLanes * 4;
+  volatile std::int32_t inputs[kRows];
+  for (int r = 0; r < kRows; ++r) inputs[r] = 0x01010101 * ((kInputOffset + 1) & 0xff);
+  std::int8_t weights[kSize];
+  for (std::size_t j = 0; j < kSize; ++j) weights[j] = static_cast<std::int8_t>(j / 4 % 7);
   const std::int32_t zeros[kLanes] = {};
-  for (int k = 0; k < kChains; ++k) sum[k] = vi_load(zeros);
-  std::int8_t weights[4 * kLanes];
-  for (std::size_t j = 0; j < 4 * kLanes; ++j) weights[j] = static_cast<std::int8_t>(j % 3);
-  const VW w = vw_load(weights);
-  const VX x = vx_set(0x01010101 * ((kInputOffset + 1) & 0xff));
+  VI sum[kRows][kGroups];
+  VW w[kGroups];
+  PQRNN_UNROLL
+  for (int g = 0; g < kGroups; ++g) {
+    w[g] = vw_load(weights + g * kLanes * 4);
+    PQRNN_UNROLL
+    for (int r = 0; r < kRows; ++r) sum[r][g] = vi_load(zeros);
+  }
   for (std::int64_t i = 0; i < rounds; ++i) {
     PQRNN_UNROLL
-    for (int k = 0; k < kChains; ++k) sum[k] = vi_dot(sum[k], x, w);
+    for (int r = 0; r < kRows; ++r) {
+      const VX x = vx_set(inputs[r]);
+      PQRNN_UNROLL
+      for (int g = 0; g < kGroups; ++g) sum[r][g] = vi_dot(sum[r][g], x, w[g]);
+    }
   }
-  VI total = vi_load(zeros);
-  for (int k = 0; k < kChains; ++k) total = vi_add(total, sum[k]);
-  std::int32_t found[kLanes];
-  vi_store(found, total);
-  std::uint32_t once = 0;  // modulo 2^32, like the sums
-  for (int d = 0; d < 4; ++d) once += static_cast<std::uint32_t>(weights[d]);
-  const std::uint32_t expected = once * static_cast<std::uint32_t>(rounds) * kChains;
-  if (static_cast<std::uint32_t>(found[0]) != expected) return 0;
-  return rounds * kChains * static_cast<std::int64_t>(4 * kLanes);
+  for (std::size_t g = 0; g < kGroups; ++g) {
+    VI total = vi_load(zeros);
+    PQRNN_UNROLL
+    for (int r = 0; r < kRows; ++r) total = vi_add(total, sum[r][g]);
+    std::int32_t found[kLanes];
+    vi_store(found, total);
+    for (std::size_t j = 0; j < kLanes; ++j) {  // modulo 2^32
+      const auto once = static_cast<std::uint32_t>(4 * ((g * kLanes + j) % 7));
+      if (static_cast<std::uint32_t>(found[j]) !=
+          once * kRows * static_cast<std::uint32_t>(rounds)) {
+        return 0;
+      }
+    }
+  }
+  return rounds * kRows * static_cast<std::int64_t>(kSize);
 }
 
 static constexpr Int8Kernels int8_kernels = {

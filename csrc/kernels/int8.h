@@ -105,8 +105,8 @@ struct Int8Kernels {
   void (*softmax)(float* x, std::size_t count);
   void (*sigmoid)(float* x, std::size_t count);
 
-  // What this machine can do at most, for benchmarks: `rounds` times as many independent products
-  // as registers hold, from registers. Returns the multiply-adds done, or 0 if a sum is wrong.
+  // What this machine can do at most, for benchmarks: `rounds` times as many products as registers
+  // hold sums of. Returns the multiply-adds done, or 0 if a sum is wrong.
   std::int64_t (*peak)(std::int64_t rounds);
 };
 
