@@ -42,12 +42,12 @@ inline V int8_logistic(V x) {
 
 static void int8_sigmoid(float* x, std::size_t count) { map_in_place<int8_logistic>(x, count); }
 
-// A tile as in int8_product() whose weights stay in registers. Inputs are volatile, or compilers
-// take products out of the loop.
+// A tile as in int8_product() whose weights stay in registers. Inputs are read anew in every round,
+// or compilers would take products out of the loop.
 static std::int64_t int8_peak(std::int64_t rounds) {
   constexpr int kGroups = 3, kRows = Int8Tile<kGroups>::rows;
   constexpr std::size_t kSize = kGroups * kLanes * 4;
-  volatile std::int32_t inputs[kRows];
+  std::int32_t inputs[kRows];
   for (int r = 0; r < kRows; ++r) inputs[r] = 0x01010101 * ((kInputOffset + 1) & 0xff);
   std::int8_t weights[kSize];
   for (std::size_t j = 0; j < kSize; ++j) weights[j] = static_cast<std::int8_t>(j / 4 % 7);
@@ -61,6 +61,9 @@ static std::int64_t int8_peak(std::int64_t rounds) {
     for (int r = 0; r < kRows; ++r) sum[r][g] = vi_load(zeros);
   }
   for (std::int64_t i = 0; i < rounds; ++i) {
+#if defined(__GNUC__)
+    __asm__ __volatile__("" : : "r"(inputs) : "memory");  // who knows, they may have changed
+#endif
     PQRNN_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const VX x = vx_set(inputs[r]);
@@ -68,19 +71,18 @@ static std::int64_t int8_peak(std::int64_t rounds) {
       for (int g = 0; g < kGroups; ++g) sum[r][g] = vi_dot(sum[r][g], x, w[g]);
     }
   }
-  for (std::size_t g = 0; g < kGroups; ++g) {
+  std::int32_t found[kGroups * kLanes];
+  PQRNN_UNROLL
+  for (int g = 0; g < kGroups; ++g) {
     VI total = vi_load(zeros);
     PQRNN_UNROLL
     for (int r = 0; r < kRows; ++r) total = vi_add(total, sum[r][g]);
-    std::int32_t found[kLanes];
-    vi_store(found, total);
-    for (std::size_t j = 0; j < kLanes; ++j) {  // modulo 2^32
-      const auto once = static_cast<std::uint32_t>(4 * ((g * kLanes + j) % 7));
-      if (static_cast<std::uint32_t>(found[j]) !=
-          once * kRows * static_cast<std::uint32_t>(rounds)) {
-        return 0;
-      }
-    }
+    vi_store(found + g * kLanes, total);
+  }
+  const std::uint32_t times = kRows * static_cast<std::uint32_t>(rounds);  // modulo 2^32
+  for (std::size_t j = 0; j < kGroups * kLanes; ++j) {
+    const auto once = static_cast<std::uint32_t>(4 * (j % 7));
+    if (static_cast<std::uint32_t>(found[j]) != once * times) return 0;
   }
   return rounds * kRows * static_cast<std::int64_t>(kSize);
 }
