@@ -42,49 +42,36 @@ inline V int8_logistic(V x) {
 
 static void int8_sigmoid(float* x, std::size_t count) { map_in_place<int8_logistic>(x, count); }
 
-// A tile as in int8_product() whose weights stay in registers. Inputs are read anew in every round,
-// or compilers would take products out of the loop.
+// Independent products of registers; to the compiler each has another input, so that none is
+// spared.
 static std::int64_t int8_peak(std::int64_t rounds) {
-  constexpr int kGroups = 3, kRows = Int8Tile<kGroups>::rows;
-  constexpr std::size_t kSize = kGroups * kLanes * 4;
-  std::int32_t inputs[kRows];
-  for (int r = 0; r < kRows; ++r) inputs[r] = 0x01010101 * ((kInputOffset + 1) & 0xff);
-  std::int8_t weights[kSize];
-  for (std::size_t j = 0; j < kSize; ++j) weights[j] = static_cast<std::int8_t>(j / 4 % 7);
+  constexpr int kChains = kRegisters / 2 - 1;
+  std::int8_t weights[4 * kLanes];
+  for (std::size_t j = 0; j < 4 * kLanes; ++j) weights[j] = static_cast<std::int8_t>(j / 4 % 7);
   const std::int32_t zeros[kLanes] = {};
-  VI sum[kRows][kGroups];
-  VW w[kGroups];
+  const VW w = vw_load(weights);
+  VX x = vx_set(0x01010101 * ((kInputOffset + 1) & 0xff));
+  VI sum[kChains];
   PQRNN_UNROLL
-  for (int g = 0; g < kGroups; ++g) {
-    w[g] = vw_load(weights + g * kLanes * 4);
-    PQRNN_UNROLL
-    for (int r = 0; r < kRows; ++r) sum[r][g] = vi_load(zeros);
-  }
+  for (int k = 0; k < kChains; ++k) sum[k] = vi_load(zeros);
   for (std::int64_t i = 0; i < rounds; ++i) {
-#if defined(__GNUC__)
-    __asm__ __volatile__("" : : "r"(inputs) : "memory");  // who knows, they may have changed
-#endif
     PQRNN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      const VX x = vx_set(inputs[r]);
-      PQRNN_UNROLL
-      for (int g = 0; g < kGroups; ++g) sum[r][g] = vi_dot(sum[r][g], x, w[g]);
+    for (int k = 0; k < kChains; ++k) {
+      vx_opaque(x);
+      sum[k] = vi_dot(sum[k], x, w);
     }
   }
-  std::int32_t found[kGroups * kLanes];
+  VI total = vi_load(zeros);
   PQRNN_UNROLL
-  for (int g = 0; g < kGroups; ++g) {
-    VI total = vi_load(zeros);
-    PQRNN_UNROLL
-    for (int r = 0; r < kRows; ++r) total = vi_add(total, sum[r][g]);
-    vi_store(found + g * kLanes, total);
-  }
-  const std::uint32_t times = kRows * static_cast<std::uint32_t>(rounds);  // modulo 2^32
-  for (std::size_t j = 0; j < kGroups * kLanes; ++j) {
+  for (int k = 0; k < kChains; ++k) total = vi_add(total, sum[k]);
+  std::int32_t found[kLanes];
+  vi_store(found, total);
+  const std::uint32_t times = kChains * static_cast<std::uint32_t>(rounds);  // modulo 2^32
+  for (std::size_t j = 0; j < kLanes; ++j) {
     const auto once = static_cast<std::uint32_t>(4 * (j % 7));
     if (static_cast<std::uint32_t>(found[j]) != once * times) return 0;
   }
-  return rounds * kRows * static_cast<std::int64_t>(kSize);
+  return rounds * kChains * static_cast<std::int64_t>(4 * kLanes);
 }
 
 static constexpr Int8Kernels int8_kernels = {

@@ -3,8 +3,15 @@
 //
 //   VI  kLanes int32        VX  four inputs of one row, for every lane       VW  four weights of
 //   each
+// vx_opaque() makes compilers believe that the inputs have changed.
 //
 // This header has no include guard on purpose: it belongs to body.h.
+
+#if defined(__GNUC__)
+#define PQRNN_OPAQUE(assembly) assembly
+#else
+#define PQRNN_OPAQUE(assembly) (void)x;
+#endif
 
 #if defined(__AVX512F__)
 
@@ -26,6 +33,7 @@ constexpr int kInputOffset = 0;
 constexpr int kWeightRegisters = 1;
 inline VX vx_set(std::int32_t four) { return _mm512_set1_epi32(four); }
 inline VW vw_load(const std::int8_t* p) { return _mm512_loadu_si512(p); }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+v"(x));) }
 inline VI vi_dot(VI sum, VX x, VW w) { return _mm512_dpbusd_epi32(sum, x, w); }
 #else
 // As 16-bit pairs, because pairs of products do not fit 16 bits: even inputs, odd inputs.
@@ -43,6 +51,7 @@ inline VW vw_load(const std::int8_t* p) {
   const __m512i w = _mm512_loadu_si512(p);
   return {_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), _mm512_srai_epi16(w, 8)};
 }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+v"(x.even), "+v"(x.odd));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
   return vi_add(sum, vi_add(_mm512_madd_epi16(x.even, w.even), _mm512_madd_epi16(x.odd, w.odd)));
 }
@@ -79,6 +88,7 @@ inline VW vw_load(const std::int8_t* p) {
   const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(w, 8)};
 }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+x"(x.even), "+x"(x.odd));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
   return vi_add(sum, vi_add(_mm256_madd_epi16(x.even, w.even), _mm256_madd_epi16(x.odd, w.odd)));
 }
@@ -112,6 +122,7 @@ inline VW vw_load(const std::int8_t* p) {
   const __m128i w = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return {_mm_srai_epi16(_mm_slli_epi16(w, 8), 8), _mm_srai_epi16(w, 8)};
 }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+x"(x.even), "+x"(x.odd));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
   return vi_add(sum, vi_add(_mm_madd_epi16(x.even, w.even), _mm_madd_epi16(x.odd, w.odd)));
 }
@@ -139,6 +150,7 @@ inline VX vx_set(std::int32_t four) {
   return vreinterpretq_s8_s32(veorq_s32(vdupq_n_s32(four), vdupq_n_s32(-0x7f7f7f80)));
 }
 inline VW vw_load(const std::int8_t* p) { return vld1q_s8(p); }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+w"(x));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
 #if defined(__ARM_FEATURE_DOTPROD)
   return vdotq_s32(sum, x, w);
@@ -178,6 +190,7 @@ inline VW vw_load(const std::int8_t* p) {
   memcpy(w.of, p, 4);
   return w;
 }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+m"(x));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
   for (int j = 0; j < 4; ++j) sum += std::int32_t{x.of[j]} * w.of[j];
   return sum;
