@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,38 @@ def test_products_check_their_arguments() -> None:
         _core.Int8Product(weights)(np.zeros((3, 8), np.uint8), np.zeros((2, 32), np.int32))
     with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
         _core.int8_peak(0)
+
+
+_GROWTH = """
+import sys
+import pqrnn_native as pq
+pq.load(sys.argv[1])  # whatever the first model brings along
+
+def memory(field):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
+
+before = memory("VmRSS")
+model = pq.load(sys.argv[2])
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_loading_takes_at_most_three_times_the_file(tmp_path: Path) -> None:
+    paths = []
+    for name, width in (("small", 64), ("large", 4096)):
+        shape = dataclasses.replace(
+            CONFIGS["plain"], projection=pq.ProjectionConfig(feature_size=width),
+            bottleneck_size=width, state_size=width // 8,
+        )  # fmt: skip
+        (tmp_path / name).mkdir()
+        whole_model(shape, np.random.default_rng(1), tmp_path / name)
+        paths.append(tmp_path / name / "model.safetensors")
+    size = paths[1].stat().st_size
+    assert size > 20_000_000
+    run = subprocess.run(
+        [sys.executable, "-c", _GROWTH, *map(str, paths)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert int(run.stdout) <= 3 * size
