@@ -2,6 +2,8 @@
 
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <intrin.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -13,42 +15,54 @@
 
 namespace pqrnn {
 
-#if (defined(__x86_64__) || defined(__i386__)) && !defined(_MSC_VER)
+#if defined(__x86_64__) || defined(_M_X64)
 
-// The builtins check XCR0 as well, so a "yes" means that the operating system saves the registers.
-CpuFeatures detect_cpu() {
-  CpuFeatures cpu;
-  __builtin_cpu_init();
-  cpu.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
-             __builtin_cpu_supports("bmi2");
-  cpu.avx512 = cpu.avx2 && __builtin_cpu_supports("avx512f") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl");
-  cpu.avx512vnni = cpu.avx512 && __builtin_cpu_supports("avx512vnni");
-  return cpu;
+namespace {
+
+// Registers eax, ebx, ecx, edx. Not __builtin_cpu_supports(): compilers know different names.
+struct CpuId {
+  unsigned registers[4] = {};
+
+  CpuId(unsigned leaf, unsigned subleaf) {
+#if defined(_MSC_VER)
+    int found[4];
+    __cpuidex(found, static_cast<int>(leaf), static_cast<int>(subleaf));
+    for (int i = 0; i < 4; ++i) registers[i] = static_cast<unsigned>(found[i]);
+#else
+    __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
+#endif
+  }
+  bool bit(int index, int place) const { return (registers[index] >> place) & 1; }
+};
+
+// Which registers the operating system saves.
+unsigned long long saved_state() {
+#if defined(_MSC_VER)
+  return _xgetbv(0);
+#else
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<unsigned long long>(high) << 32 | low;
+#endif
 }
 
-#elif defined(_MSC_VER) && defined(_M_X64)
-
-static bool bit(int value, int index) { return (value >> index) & 1; }
+}  // namespace
 
 CpuFeatures detect_cpu() {
+  constexpr int ebx = 1, ecx = 2;
   CpuFeatures cpu;
-  int one[4], seven[4];
-  __cpuid(one, 0);
-  if (one[0] < 7) return cpu;
-  __cpuid(one, 1);
-  __cpuidex(seven, 7, 0);
-  if (!bit(one[2], 27)) return cpu;  // OSXSAVE
-  const unsigned long long xcr0 = _xgetbv(0);
-  const bool ymm = (xcr0 & 0x6) == 0x6;
-  const bool zmm = (xcr0 & 0xe6) == 0xe6;
-  cpu.avx2 = ymm && bit(seven[1], 5) && bit(one[2], 12) && bit(one[2], 29) && bit(seven[1], 3) &&
-             bit(seven[1], 8);
-  cpu.avx512 = cpu.avx2 && zmm && bit(seven[1], 16) && bit(seven[1], 30) && bit(seven[1], 17) &&
-               bit(seven[1], 31);
-  cpu.avx512vnni = cpu.avx512 && bit(seven[2], 11);
+  if (CpuId(0, 0).registers[0] < 7) return cpu;
+  const CpuId one(1, 0), seven(7, 0);
+  if (!one.bit(ecx, 27)) return cpu;  // OSXSAVE
+  const unsigned long long saved = saved_state();
+  const bool ymm = (saved & 0x6) == 0x6;
+  const bool zmm = (saved & 0xe6) == 0xe6;
+  cpu.avx2 = ymm && one.bit(ecx, 28) && one.bit(ecx, 12) && one.bit(ecx, 29) && one.bit(ecx, 23) &&
+             seven.bit(ebx, 5) && seven.bit(ebx, 3) && seven.bit(ebx, 8) &&
+             CpuId(0x80000000, 0).registers[0] > 0x80000000 && CpuId(0x80000001, 0).bit(ecx, 5);
+  cpu.avx512 = cpu.avx2 && zmm && seven.bit(ebx, 16) && seven.bit(ebx, 30) && seven.bit(ebx, 17) &&
+               seven.bit(ebx, 31);
+  cpu.avx512vnni = cpu.avx512 && seven.bit(ecx, 11);
   return cpu;
 }
 

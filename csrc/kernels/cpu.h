@@ -4,7 +4,7 @@
 namespace pqrnn {
 
 struct CpuFeatures {
-  bool avx2 = false;        // AVX2, FMA, F16C, BMI2
+  bool avx2 = false;        // AVX2, FMA, F16C, BMI, BMI2, LZCNT, POPCNT
   bool avx512 = false;      // F, BW, DQ, VL
   bool avx512vnni = false;  // the above and VNNI
   bool neon_dotprod = false;
