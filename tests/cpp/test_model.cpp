@@ -318,7 +318,8 @@ void test_token_cache() {
     const auto* row = static_cast<const float*>(cache.find(key, key_of(i, key)));
     if (row) CHECK(row[0] == float(i) && row[1] == float(i) + 0.25f && row[2] == -float(i));
   }
-  TokenCache wide(TokenCache::kMostBytes / 64, sizeof(float));  // keys count too: room for 7 of them
+  TokenCache wide(TokenCache::kMostBytes / 64,
+                  sizeof(float));  // keys count too: room for 7 of them
   std::vector<std::uint64_t> wide_key(TokenCache::kMostBytes / 64);
   const float row[1] = {1.0f};
   kept = 0;
