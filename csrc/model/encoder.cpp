@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "guard.h"
 #include "model/safetensors.h"
 
 namespace pqrnn {
@@ -60,7 +61,7 @@ class Model::Lease {
  public:
   explicit Lease(const Model& model) : model_(model) {
     {
-      const std::lock_guard<std::mutex> lock(model_.mutex_);
+      const Lock lock(model_.mutex_);
       if (!model_.idle_.empty()) {
         work_ = std::move(model_.idle_.back());
         model_.idle_.pop_back();
@@ -70,11 +71,12 @@ class Model::Lease {
   }
   ~Lease() {
     if (work_->bytes() > kKeptWorkspaceBytes) return;
-    const std::lock_guard<std::mutex> lock(model_.mutex_);
-    try {
+    const Lock lock(model_.mutex_);
+    // When there is no memory to remember it, it is freed.
+    (void)guarded([&]() -> Status {
       model_.idle_.push_back(std::move(work_));
-    } catch (...) {  // no memory to remember it: it is freed
-    }
+      return {};
+    });
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "model/config.h"
 #include "model/engine.h"
 #include "model/workspace.h"
+#include "mutex.h"
 #include "parallel.h"
 #include "projection/projector.h"
 #include "status.h"
@@ -91,7 +91,7 @@ class Model {
   std::string config_json_;
   std::string info_json_;
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;  // under mutex_
 };
 
