@@ -100,7 +100,7 @@ pqrnn_status pqrnn_load(const void* data, size_t size, pqrnn_model** model) {
     auto loaded = std::make_unique<pqrnn_model>();
     PQRNN_TRY(pqrnn::Model::load(data, size, loaded->model));
     if (loaded->model->config().task == Task::parsing) {
-      PQRNN_TRY(pqrnn::Parser::make(*loaded->model, loaded->parser));
+      loaded->parser = std::make_unique<pqrnn::Parser>(*loaded->model);
     }
     *model = loaded.release();
     return {};
@@ -166,7 +166,8 @@ pqrnn_status pqrnn_parse(const pqrnn_model* model, pqrnn_text text, pqrnn_parse_
     result->slot_count = parse.slots.size();
     for (std::size_t i = 0; i < parse.slots.size() && i < capacity; ++i) {
       const pqrnn::LabelledSpan& slot = parse.slots[i];
-      slots[i] = {slot.span.begin, slot.span.end, model->parser->labels()[slot.label].c_str()};
+      slots[i] = {slot.span.begin, slot.span.end,
+                  model->model->tags().labels()[slot.label].c_str()};
     }
     return {};
   }));

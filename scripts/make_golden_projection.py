@@ -1,10 +1,10 @@
 """Write tests/golden/projection.txt: what texts must become, on every machine.
 
     python scripts/make_golden_projection.py                       # that file, from the slow twin
-    python scripts/make_golden_projection.py PUBLISHED.jsonl FILE  # recorded outputs of the published
-                                                              # operator, in the same form
+    python scripts/make_golden_projection.py PUBLISHED.jsonl FILE  # recorded outputs of the
+                                                                   # published operator, likewise
 
-The file is read by tests/cpp/test_golden.cpp. A line ``{"projection": ...}`` holds settings, as in
+Either is read by tests/cpp/test_golden.cpp. A line ``{"projection": ...}`` holds settings, as in
 a model file; each line below it a text in hexadecimal (``-`` when empty), its number of positions,
 and the FNV-1a hash of its int8 features, row after row.
 """

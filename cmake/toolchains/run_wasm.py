@@ -13,6 +13,7 @@ import wasmtime
 
 
 def main() -> int:
+    """Return the program's exit status."""
     engine = wasmtime.Engine()
     linker = wasmtime.Linker(engine)
     linker.define_wasi()

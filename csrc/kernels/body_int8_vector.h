@@ -187,6 +187,7 @@ inline VW vw_load(const std::int8_t* p) {
   const v128_t w = wasm_v128_load(p);
   return {wasm_i16x8_shr(wasm_i16x8_shl(w, 8), 8), wasm_i16x8_shr(w, 8)};
 }
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+r"(x.even), "+r"(x.odd));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
   return vi_add(sum,
                 vi_add(wasm_i32x4_dot_i16x8(x.even, w.even), wasm_i32x4_dot_i16x8(x.odd, w.odd)));

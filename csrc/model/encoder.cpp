@@ -6,6 +6,7 @@
 
 #include "guard.h"
 #include "model/safetensors.h"
+#include "model/tensors.h"
 
 namespace pqrnn {
 namespace {
@@ -109,13 +110,16 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
   }
   ModelConfig config;
   PQRNN_TRY(parse_config(*config_json, config));
+  TagSet tags;
+  if (config.task == Task::parsing) PQRNN_TRY(tags.read(config.slots));
+  PQRNN_TRY(check_tensors(file, config));
   std::unique_ptr<Model> loaded(new Model(std::move(config), pqrnn::kernels()));
+  loaded->tags_ = std::move(tags);
   loaded->config_json_ = *config_json;
   loaded->info_json_ = info_json ? *info_json : "{}";
   const auto load_engine =
       loaded->config_.precision == Precision::int8 ? load_int8_engine : load_float_engine;
-  PQRNN_TRY(
-      load_engine(file, loaded->config_, loaded->projector_, loaded->kernels_, loaded->engine_));
+  loaded->engine_ = load_engine(file, loaded->config_, loaded->projector_, loaded->kernels_);
   model = std::move(loaded);
   return {};
 }

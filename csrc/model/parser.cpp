@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/kernels.h"
+#include "model/tagging.h"
 
 namespace pqrnn {
 namespace {
@@ -19,22 +20,28 @@ std::size_t largest(const std::vector<float>& values) {
 
 }  // namespace
 
-Status Parser::make(const Model& model, std::unique_ptr<Parser>& parser) {
-  if (model.config().task != Task::parsing) {
-    return Status::error(Code::invalid_argument, "only a model for task 'parsing' has slots");
+Parser::Parser(const Model& model) : model_(model) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  const TagSet& tags = model.tags();
+  const std::vector<float>& learned = model.transitions();
+  const std::size_t count = tags.size();
+  transitions_.resize(count * count);
+  starts_.resize(count);
+  for (std::size_t from = 0; from < count; ++from) {
+    starts_[from] = tags.may_begin(from) ? 0.0f : kNever;
+    for (std::size_t to = 0; to < count; ++to) {
+      const std::size_t i = from * count + to;
+      const float score = learned.empty() ? 0.0f : learned[i];
+      transitions_[i] = tags.may_follow(to, from) ? score : kNever;
+    }
   }
-  std::unique_ptr<Parser> made(new Parser(model));
-  PQRNN_TRY(made->tags_.read(model.config().slots));
-  made->tags_.score(model.transitions());
-  parser = std::move(made);
-  return {};
 }
 
 void Parser::forbid(std::size_t intent, FloatBuffer& logits, std::size_t tokens) const {
   if (model_.config().intent_tags.empty()) return;
   const std::vector<std::uint32_t>& allowed = model_.config().intent_tags[intent];
   if (allowed.empty()) return;
-  const std::size_t count = tags_.size();
+  const std::size_t count = model_.tags().size();
   std::vector<char> forbidden(count, 1);
   for (const std::uint32_t tag : allowed) forbidden[tag] = 0;
   for (std::size_t t = 0; t < tokens; ++t) {
@@ -60,8 +67,9 @@ Status Parser::parse(std::string_view text, Parse& parse) const {
   forbid(parse.intent, found.slots, tokens);
   const std::int64_t offsets[] = {0, static_cast<std::int64_t>(tokens)};
   std::vector<std::int64_t> tags(tokens);
-  best_tags(kernels(), tags_.scores(), found.slots.data(), offsets, 1, tags.data());
-  tags_.decode(text, found.spans.data(), tags.data(), tokens, parse.slots);
+  best_tags(kernels(), {starts_.size(), transitions_.data(), starts_.data()}, found.slots.data(),
+            offsets, 1, tags.data());
+  model_.tags().decode(text, found.spans.data(), tags.data(), tokens, parse.slots);
   return {};
 }
 

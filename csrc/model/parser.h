@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string_view>
 #include <vector>
 
+#include "model/buffer.h"
 #include "model/encoder.h"
 #include "model/tags.h"
 #include "status.h"
@@ -21,20 +21,20 @@ struct Parse {
 // Immutable, safe to share between threads.
 class Parser {
  public:
-  // The model must be for parsing, and outlive the parser. An error where its tags are none.
-  static Status make(const Model& model, std::unique_ptr<Parser>& parser);
+  // The model must be for parsing, and outlive the parser, which takes 4 bytes for each pair of
+  // tags.
+  explicit Parser(const Model& model);
 
-  const std::vector<std::string>& labels() const { return tags_.labels(); }
   // Of all sequences of tags in which each "I-X" goes on a slot X and that the intent may have, the
   // one with the largest sum of logits and transitions.
   Status parse(std::string_view text, Parse& parse) const;
 
  private:
-  explicit Parser(const Model& model) : model_(model) {}
   void forbid(std::size_t intent, FloatBuffer& logits, std::size_t tokens) const;
 
   const Model& model_;
-  TagSet tags_;
+  FloatBuffer transitions_;  // [S, S], -infinity where one must not follow the other
+  FloatBuffer starts_;       // [S]
 };
 
 }  // namespace pqrnn

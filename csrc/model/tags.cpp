@@ -1,7 +1,6 @@
 #include "model/tags.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "text/utf8.h"
 
@@ -122,21 +121,6 @@ bool TagSet::may_begin(std::size_t tag) const {
 bool TagSet::may_follow(std::size_t tag, std::size_t before) const {
   return may_begin(tag) ||
          (tags_[tag].sound() && tags_[tag].left.label == tags_[before].right.label);
-}
-
-void TagSet::score(const std::vector<float>& transitions) {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
-  const std::size_t count = tags_.size();
-  transitions_.resize(count * count);
-  starts_.resize(count);
-  for (std::size_t from = 0; from < count; ++from) {
-    starts_[from] = may_begin(from) ? 0.0f : kNever;
-    for (std::size_t to = 0; to < count; ++to) {
-      const std::size_t i = from * count + to;
-      const float learned = transitions.empty() ? 0.0f : transitions[i];
-      transitions_[i] = may_follow(to, from) ? learned : kNever;
-    }
-  }
 }
 
 void TagSet::decode(std::string_view text, const Span* spans, const std::int64_t* tags,

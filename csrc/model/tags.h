@@ -12,8 +12,6 @@
 #include <string_view>
 #include <vector>
 
-#include "model/buffer.h"
-#include "model/tagging.h"
 #include "status.h"
 #include "text/span.h"
 
@@ -32,19 +30,12 @@ class TagSet {
   // Reads `names`: at most kMostTags, at least one of which may begin a text. An error names what
   // is no tag.
   Status read(const std::vector<std::string>& names);
-  // Makes the tables of scores(), of 4 S^2 bytes. `transitions` is [S, S], from and to, or empty: a
-  // tag that may follow another scores nothing for it.
-  void score(const std::vector<float>& transitions);
-
   std::size_t size() const { return tags_.size(); }
   const std::vector<std::string>& labels() const { return labels_; }
   // An "I-X" follows an X alone. What a divided tag needs before it is its left part's matter; what
   // may follow it, its right part's.
   bool may_begin(std::size_t tag) const;
   bool may_follow(std::size_t tag, std::size_t before) const;
-  // For best_tags(); borrowed from this set.
-  TagScores scores() const { return {tags_.size(), transitions_.data(), starts_.data()}; }
-
   // Appends the slots of a text, ascending. An "I-X" that continues no X begins
   // a slot. Where a token is too short for a divided tag's border, the part that has no room is
   // left out. `spans` [count] are bytes of the text, `tags` [count] numbers of this set.
@@ -71,8 +62,6 @@ class TagSet {
 
   std::vector<Tag> tags_;
   std::vector<std::string> labels_;
-  FloatBuffer transitions_;  // [S, S], -infinity where one must not follow the other
-  FloatBuffer starts_;       // [S]
 };
 
 }  // namespace pqrnn

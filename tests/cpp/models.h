@@ -18,6 +18,7 @@ struct Sizes {
   std::size_t bottleneck;
   std::size_t state;
   std::size_t layers;
+  std::string projection = "";  // further JSON of the projection's settings: ,"eos":true
 };
 
 using Shapes = std::vector<std::pair<std::string, std::vector<std::size_t>>>;
@@ -113,9 +114,9 @@ inline std::string file(std::mt19937& rng, const Sizes& sizes, Stored stored,
   writer.add("attention.bias", {1});
   for (const auto& [name, shape] : heads) writer.add(name, shape);
   return writer.file(R"({"projection":{"feature_size":)" + number(sizes.features) +
-                     R"(},"bottleneck_size":)" + number(sizes.bottleneck) + R"(,"state_size":)" +
-                     number(sizes.state) + R"(,"num_layers":)" + number(sizes.layers) + "," + more +
-                     "}");
+                     sizes.projection + R"(},"bottleneck_size":)" + number(sizes.bottleneck) +
+                     R"(,"state_size":)" + number(sizes.state) + R"(,"num_layers":)" +
+                     number(sizes.layers) + "," + more + "}");
 }
 
 inline std::string encoder(std::mt19937& rng, const Sizes& sizes, std::size_t outputs,
