@@ -12,7 +12,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // A border "@n|" at the '@' of `name` at `at`; `end` is then the place behind it. Numbers beyond
 // any text are cut to a large one.
 bool read_border(std::string_view name, std::size_t at, std::int64_t& border, std::size_t& end) {
-  constexpr std::int64_t kFar = std::int64_t{1} << 40;
+  constexpr std::int64_t kFar = std::int64_t{1} << 31;  // fits 32 bits
   std::size_t i = at + 1;
   const bool negative = i < name.size() && name[i] == '-';
   if (negative) ++i;
