@@ -9,6 +9,8 @@
 #include <new>
 #include <thread>
 
+#include "guard.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -91,12 +93,7 @@ void work(Job& job, int worker, Stop& stop) {
   while (!stop.requested()) {
     const std::size_t index = job.next.fetch_add(1, std::memory_order_relaxed);
     if (index >= job.count) return;
-    Status status;
-    try {
-      status = job.body(job.context, index, worker, stop);
-    } catch (...) {
-      status.code = Code::out_of_memory;  // the containers of the body throw nothing else
-    }
+    Status status = guarded([&] { return job.body(job.context, index, worker, stop); });
     if (!status.ok()) {
       job.stopped.store(true);
       const std::lock_guard<std::mutex> lock(job.error_mutex);
@@ -154,11 +151,11 @@ void Pool::add_workers(int wanted) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
-  try {
+  // When no more threads are to be had, the job runs on those there are.
+  (void)guarded([&]() -> Status {
     for (; workers_ < wanted; ++workers_) std::thread([this] { work_forever(); }).detach();
-  } catch (...) {
-    // No more threads to be had: the job runs on those there are.
-  }
+    return {};
+  });
 #if !defined(_WIN32)
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 #endif

@@ -10,7 +10,7 @@
 
 #include "blocks.h"
 #include "errors.h"
-#include "kernels/kernels.h"
+#include "kernels/training.h"
 #include "parallel.h"
 
 namespace py = pybind11;
@@ -117,7 +117,7 @@ void scan_forward(const SequencesTuple& q, std::int64_t width, int element, bool
   a.h = view(h);
   a.h0 = pointer(h0);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.scan_forward, a, scan_tasks(a), threads);
+  run(pqrnn::training_kernels().recurrence.scan_forward, a, scan_tasks(a), threads);
 }
 
 void scan_backward(const SequencesTuple& q, std::int64_t width, int element, bool reverse,
@@ -133,7 +133,7 @@ void scan_backward(const SequencesTuple& q, std::int64_t width, int element, boo
   a.gx = view(gx);
   a.gh0 = pointer(gh0);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.scan_backward, a, scan_tasks(a), threads);
+  run(pqrnn::training_kernels().recurrence.scan_backward, a, scan_tasks(a), threads);
 }
 
 // Everything of a pooling but its tensors.
@@ -207,7 +207,7 @@ void run_pool_forward(pqrnn::PoolArgs& a, const PoolShape& shape, std::uintptr_t
   a.c = view(c);
   a.last = pointer(last);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.pool_forward, a, pool_tasks(a), shape.threads);
+  run(pqrnn::training_kernels().recurrence.pool_forward, a, pool_tasks(a), shape.threads);
 }
 
 // `states` is what the forward pass kept: h for pooling f, otherwise c.
@@ -221,7 +221,7 @@ void run_pool_backward(pqrnn::PoolArgs& a, const PoolShape& shape, const ViewTup
   a.h = a.c = view(states);
   a.gh0 = pointer(gh0);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.pool_backward, a, pool_tasks(a), shape.threads);
+  run(pqrnn::training_kernels().recurrence.pool_backward, a, pool_tasks(a), shape.threads);
 }
 
 void pool_forward(const PoolShape& shape, const GateTuple& gates, std::uintptr_t h0,
@@ -282,7 +282,7 @@ void gate_moments(const PoolShape& shape, std::int64_t gates_width, const ViewTu
   a.sum = view(sum);
   a.moments = pointer<double>(moments);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.norm_forward, a, norm_tasks(a), shape.threads);
+  run(pqrnn::training_kernels().recurrence.norm_forward, a, norm_tasks(a), shape.threads);
 }
 
 // coefficients: [3, directions * gates_width], the rows mean, offset, slope.
@@ -299,7 +299,7 @@ void gate_norm_backward(const PoolShape& shape, std::int64_t gates_width, const 
   a.slope = pointer<char>(coefficients) + 2 * row;
   a.gradient = view(gradient);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.norm_backward, a, norm_tasks(a), shape.threads);
+  run(pqrnn::training_kernels().recurrence.norm_backward, a, norm_tasks(a), shape.threads);
 }
 
 void attend_forward(const SequencesTuple& q, std::int64_t width, std::int64_t heads, int element,
@@ -315,7 +315,7 @@ void attend_forward(const SequencesTuple& q, std::int64_t width, std::int64_t he
   a.out_weights = view(weights);
   a.pooled = pointer(pooled);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.attend_forward, a, a.sequences.count, threads);
+  run(pqrnn::training_kernels().recurrence.attend_forward, a, a.sequences.count, threads);
 }
 
 void attend_backward(const SequencesTuple& q, std::int64_t width, std::int64_t heads, int element,
@@ -332,7 +332,7 @@ void attend_backward(const SequencesTuple& q, std::int64_t width, std::int64_t h
   a.gstates = view(gstates);
   a.glogits = view(glogits);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.attend_backward, a, a.sequences.count, threads);
+  run(pqrnn::training_kernels().recurrence.attend_backward, a, a.sequences.count, threads);
 }
 
 void dropout(std::int64_t count, int element, std::uint32_t threshold, std::uint64_t seed,
@@ -346,7 +346,7 @@ void dropout(std::int64_t count, int element, std::uint32_t threshold, std::uint
   a.x = pointer(x);
   a.y = pointer(y);
   py::gil_scoped_release release;
-  run(pqrnn::kernels().recurrence.dropout, a, dropout_tasks(a), threads);
+  run(pqrnn::training_kernels().recurrence.dropout, a, dropout_tasks(a), threads);
 }
 
 // Memory of a large output; whoever holds the buffer keeps it from being used again.

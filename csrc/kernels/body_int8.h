@@ -50,7 +50,7 @@ static std::int64_t int8_peak(std::int64_t rounds) {
   for (std::size_t j = 0; j < 4 * kLanes; ++j) weights[j] = static_cast<std::int8_t>(j / 4 % 7);
   const std::int32_t zeros[kLanes] = {};
   const VW w = vw_load(weights);
-  VX x = vx_set(0x01010101 * ((kInputOffset + 1) & 0xff));
+  VX x = vx_set(static_cast<std::int32_t>(0x01010101u * ((kInputOffset + 1) & 0xff)));
   VI sum[kChains];
   PQRNN_UNROLL
   for (int k = 0; k < kChains; ++k) sum[k] = vi_load(zeros);

@@ -161,6 +161,38 @@ inline VI vi_dot(VI sum, VX x, VW w) {
 #endif
 }
 
+#elif defined(__wasm_simd128__)
+
+using VI = v128_t;
+inline VI vi_load(const std::int32_t* p) { return wasm_v128_load(p); }
+inline void vi_store(std::int32_t* p, VI x) { wasm_v128_store(p, x); }
+inline VI vi_add(VI a, VI b) { return wasm_i32x4_add(a, b); }
+inline V vi_to_float(VI x) { return wasm_f32x4_convert_i32x4(x); }
+inline void v_store_bytes(std::uint8_t* p, V x, int offset) {
+  const VI whole = vi_add(wasm_i32x4_trunc_sat_f32x4(v_round(x)), wasm_i32x4_splat(offset));
+  const v128_t words = wasm_i16x8_narrow_i32x4(whole, whole);
+  wasm_v128_store32_lane(p, wasm_u8x16_narrow_i16x8(words, words), 0);
+}
+struct VX {
+  v128_t even, odd;
+};
+using VW = VX;
+constexpr int kInputOffset = 0;
+constexpr int kWeightRegisters = 2;
+inline VX vx_set(std::int32_t four) {
+  const v128_t x = wasm_i32x4_splat(four);
+  return {wasm_v128_and(x, wasm_i16x8_splat(0xff)), wasm_u16x8_shr(x, 8)};
+}
+inline VW vw_load(const std::int8_t* p) {
+  const v128_t w = wasm_v128_load(p);
+  return {wasm_i16x8_shr(wasm_i16x8_shl(w, 8), 8), wasm_i16x8_shr(w, 8)};
+}
+inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+r"(x.even), "+r"(x.odd));) }
+inline VI vi_dot(VI sum, VX x, VW w) {
+  return vi_add(sum,
+                vi_add(wasm_i32x4_dot_i16x8(x.even, w.even), wasm_i32x4_dot_i16x8(x.odd, w.odd)));
+}
+
 #else
 
 // One column at a time, for every other platform.

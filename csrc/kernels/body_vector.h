@@ -101,6 +101,27 @@ inline V v_exp2(V n) {
   return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
 }
 
+#elif defined(__wasm_simd128__)
+
+using V = v128_t;
+constexpr std::size_t kLanes = 4;
+constexpr int kRegisters = 14;  // an engine on x86-64 has 16, and a product without FMA needs room
+inline V v_load(const float* p) { return wasm_v128_load(p); }
+inline void v_store(float* p, V x) { wasm_v128_store(p, x); }
+inline V v_set(float x) { return wasm_f32x4_splat(x); }
+inline V v_add(V a, V b) { return wasm_f32x4_add(a, b); }
+inline V v_sub(V a, V b) { return wasm_f32x4_sub(a, b); }
+inline V v_mul(V a, V b) { return wasm_f32x4_mul(a, b); }
+inline V v_div(V a, V b) { return wasm_f32x4_div(a, b); }
+inline V v_fma(V a, V b, V c) { return wasm_f32x4_add(wasm_f32x4_mul(a, b), c); }
+inline V v_min(V a, V b) { return wasm_f32x4_pmin(b, a); }  // a < b ? a : b
+inline V v_max(V a, V b) { return wasm_f32x4_pmax(b, a); }  // a > b ? a : b
+inline V v_if_greater(V a, V b, V x, V y) { return wasm_v128_bitselect(x, y, wasm_f32x4_gt(a, b)); }
+inline V v_round(V x) { return wasm_f32x4_nearest(x); }
+inline V v_exp2(V n) {
+  return wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+}
+
 #else
 
 // One float at a time, for every other platform.

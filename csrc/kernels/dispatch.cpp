@@ -18,6 +18,7 @@ PQRNN_DECLARE(isa_avx2)
 PQRNN_DECLARE(isa_avx512)
 PQRNN_DECLARE(isa_avx512vnni)
 PQRNN_DECLARE(isa_neon_dotprod)
+PQRNN_DECLARE(isa_wasm_simd128)
 #undef PQRNN_DECLARE
 
 namespace {
@@ -41,8 +42,13 @@ struct Available {
 #if defined(PQRNN_WITH_NEON_DOTPROD)
     if (cpu.neon_dotprod) list[count++] = &isa_neon_dotprod::table;
 #endif
+#if defined(PQRNN_WITH_WASM_SIMD128)
+    list[count++] = &isa_wasm_simd128::table;  // a module with it loads only where it runs
+#endif
     list[count++] = &isa_generic::table;
+#if defined(PQRNN_WITH_REFERENCE)
     list[count++] = &isa_reference::table;
+#endif
   }
 };
 

@@ -1,12 +1,11 @@
-// The table of kernels: one struct of function pointers per family, filled once per instruction
-// set. Kernels are plain functions on raw pointers; they never allocate, print, throw or abort.
-// Formulas and shapes stand beside each pointer in the family's header.
+// The table of the kernels of inference: one struct of function pointers per family, filled once
+// per instruction set. Kernels are plain functions on raw pointers; they never allocate, print,
+// throw or abort. Formulas and shapes stand beside each pointer in the family's header.
 #pragma once
 
 #include "kernels/dense.h"
 #include "kernels/expand.h"
 #include "kernels/int8.h"
-#include "kernels/recurrence.h"
 #include "kernels/viterbi.h"
 
 namespace pqrnn {
@@ -14,7 +13,6 @@ namespace pqrnn {
 struct Kernels {
   const char* name;  // as in PQRNN_ISA and pqrnn_native.available_isas()
   ExpandKernels expand;
-  RecurrenceKernels recurrence;
   DenseKernels dense;
   ViterbiKernels viterbi;
   Int8Kernels int8;

@@ -10,7 +10,6 @@ namespace isa_reference {
 namespace {
 
 #include "kernels/reference_expand.h"
-#include "kernels/reference_recurrence.h"
 #include "kernels/reference_dense.h"
 #include "kernels/reference_viterbi.h"
 #include "kernels/reference_int8.h"
@@ -18,8 +17,7 @@ namespace {
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {"reference",   expand_kernels,  recurrence_kernels,
-                       dense_kernels, viterbi_kernels, int8_kernels};
+const Kernels table = {"reference", expand_kernels, dense_kernels, viterbi_kernels, int8_kernels};
 
 }  // namespace isa_reference
 }  // namespace pqrnn

@@ -26,8 +26,10 @@ class Buffer {
   void resize(std::size_t size) {
     if (size > capacity_) {
       release();
-      if (size > static_cast<std::size_t>(-1) / 2 / sizeof(Number)) throw std::bad_alloc();
-      data_ = static_cast<Number*>(::operator new(size * sizeof(Number), kAlignment));
+      // More than the address space has is more than operator new has.
+      constexpr std::size_t kMost = static_cast<std::size_t>(-1) / 2;
+      const std::size_t bytes = size < kMost / sizeof(Number) ? size * sizeof(Number) : kMost;
+      data_ = static_cast<Number*>(::operator new(bytes, kAlignment));
       capacity_ = size;
     }
     size_ = size;

@@ -111,9 +111,11 @@ class Fields {
   }
   void on_strings(const char* name, std::vector<std::string>& values) {
     if (!is(name)) return;
+    const std::size_t count = count_items();
+    if (count > kMaxNames) return wrong("must hold at most 65536 names");
+    values.reserve(count);
     if (!json_.begin_array()) return mismatch("an array of strings");
     while (json_.next_item()) {
-      if (values.size() == kMaxNames) return wrong("must hold at most 65536 names");
       values.emplace_back();
       if (!json_.read_string(values.back())) return mismatch("an array of strings");
     }
@@ -121,9 +123,11 @@ class Fields {
   void on_rows(const char* name, std::vector<std::vector<std::uint32_t>>& rows) {
     if (!is(name)) return;
     const char* const wanted = "an array of arrays of numbers of slots";
+    const std::size_t count = count_items();
+    if (count > kMaxNames) return wrong("must hold at most 65536 rows");
+    rows.reserve(count);
     if (!json_.begin_array()) return mismatch(wanted);
     while (json_.next_item()) {
-      if (rows.size() == kMaxNames) return wrong("must hold at most 65536 rows");
       rows.emplace_back();
       if (!json_.begin_array()) return mismatch(wanted);
       while (json_.next_item()) {
@@ -168,6 +172,14 @@ class Fields {
   Status status() const { return status_.ok() ? json_.status() : status_; }
 
  private:
+  // Of the array that comes next, as far as it is one: no vector of many grows by copies.
+  std::size_t count_items() const {
+    JsonReader ahead = json_;
+    std::size_t count = 0;
+    if (!ahead.begin_array()) return 0;
+    while (ahead.next_item() && ahead.skip_value()) ++count;
+    return count;
+  }
   void wrong(const std::string& what) { fail(invalid(key_ + " " + what)); }
   void mismatch(const char* wanted) { wrong(std::string("must be ") + wanted); }
 
@@ -223,11 +235,17 @@ Status check_names(const char* name, const std::vector<std::string>& names, Use 
     return invalid(std::string(name) + (names.empty() ? " must not be empty" : " must be empty") +
                    " for this task, got " + std::to_string(names.size()) + " names");
   }
-  std::vector<std::string> sorted = names;
-  std::sort(sorted.begin(), sorted.end());
-  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  std::vector<const std::string*> sorted;  // copies would take more memory than the file
+  sorted.reserve(names.size());
+  for (const std::string& each : names) sorted.push_back(&each);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const std::string* a, const std::string* b) { return *a < *b; });
+  const auto twice =
+      std::adjacent_find(sorted.begin(), sorted.end(),
+                         [](const std::string* a, const std::string* b) { return *a == *b; });
   if (twice == sorted.end()) return {};
-  return invalid(std::string(name) + " must be distinct, got '" + twice->substr(0, 60) + "' twice");
+  return invalid(std::string(name) + " must be distinct, got '" + (*twice)->substr(0, 60) +
+                 "' twice");
 }
 
 Status check_intent_tags(const ModelConfig& config) {

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include "guard.h"
 #include "model/safetensors.h"
+#include "model/tensors.h"
 
 namespace pqrnn {
 namespace {
@@ -60,7 +62,7 @@ class Model::Lease {
  public:
   explicit Lease(const Model& model) : model_(model) {
     {
-      const std::lock_guard<std::mutex> lock(model_.mutex_);
+      const Lock lock(model_.mutex_);
       if (!model_.idle_.empty()) {
         work_ = std::move(model_.idle_.back());
         model_.idle_.pop_back();
@@ -70,11 +72,12 @@ class Model::Lease {
   }
   ~Lease() {
     if (work_->bytes() > kKeptWorkspaceBytes) return;
-    const std::lock_guard<std::mutex> lock(model_.mutex_);
-    try {
+    const Lock lock(model_.mutex_);
+    // When there is no memory to remember it, it is freed.
+    (void)guarded([&]() -> Status {
       model_.idle_.push_back(std::move(work_));
-    } catch (...) {  // no memory to remember it: it is freed
-    }
+      return {};
+    });
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
@@ -107,13 +110,16 @@ Status Model::load(const void* data, std::size_t size, std::unique_ptr<Model>& m
   }
   ModelConfig config;
   PQRNN_TRY(parse_config(*config_json, config));
+  TagSet tags;
+  if (config.task == Task::parsing) PQRNN_TRY(tags.read(config.slots));
+  PQRNN_TRY(check_tensors(file, config));
   std::unique_ptr<Model> loaded(new Model(std::move(config), pqrnn::kernels()));
+  loaded->tags_ = std::move(tags);
   loaded->config_json_ = *config_json;
   loaded->info_json_ = info_json ? *info_json : "{}";
   const auto load_engine =
       loaded->config_.precision == Precision::int8 ? load_int8_engine : load_float_engine;
-  PQRNN_TRY(
-      load_engine(file, loaded->config_, loaded->projector_, loaded->kernels_, loaded->engine_));
+  loaded->engine_ = load_engine(file, loaded->config_, loaded->projector_, loaded->kernels_);
   model = std::move(loaded);
   return {};
 }

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +11,9 @@
 #include "kernels/kernels.h"
 #include "model/config.h"
 #include "model/engine.h"
+#include "model/tags.h"
 #include "model/workspace.h"
+#include "mutex.h"
 #include "parallel.h"
 #include "projection/projector.h"
 #include "status.h"
@@ -55,6 +56,9 @@ class Model {
   // [S, S] what following scores from one slot tag to another; empty without a CRF.
   const std::vector<float>& transitions() const { return engine_->transitions(); }
 
+  // Of a parser: config().slots, read.
+  const TagSet& tags() const { return tags_; }
+
   // Not for parsing. out [count, output_size()]. A text without positions gives a zero vector
   // (embedding) or the head's bias (classification). On an error or a stop the content of `out` is
   // undefined.
@@ -88,10 +92,11 @@ class Model {
   const Kernels& kernels_;
   const Projector projector_;
   std::unique_ptr<Engine> engine_;
+  TagSet tags_;
   std::string config_json_;
   std::string info_json_;
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;  // under mutex_
 };
 

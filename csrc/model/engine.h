@@ -13,7 +13,6 @@
 #include "model/workspace.h"
 #include "parallel.h"
 #include "projection/projector.h"
-#include "status.h"
 
 namespace pqrnn {
 
@@ -41,13 +40,11 @@ class Engine {
   virtual void sigmoid(float* logits, std::size_t count) const = 0;
 };
 
-// The three references must outlive the engine; the file is read now. Every tensor is checked: a
-// value that is not finite, a missing or unknown tensor, a wrong shape or dtype is an error.
-Status load_float_engine(const SafetensorsFile& file, const ModelConfig& config,
-                         const Projector& projector, const Kernels& kernels,
-                         std::unique_ptr<Engine>& engine);
-Status load_int8_engine(const SafetensorsFile& file, const ModelConfig& config,
-                        const Projector& projector, const Kernels& kernels,
-                        std::unique_ptr<Engine>& engine);
+// The three references must outlive the engine; the file, which has passed check_tensors(), is read
+// now.
+std::unique_ptr<Engine> load_float_engine(const SafetensorsFile& file, const ModelConfig& config,
+                                          const Projector& projector, const Kernels& kernels);
+std::unique_ptr<Engine> load_int8_engine(const SafetensorsFile& file, const ModelConfig& config,
+                                         const Projector& projector, const Kernels& kernels);
 
 }  // namespace pqrnn

@@ -196,8 +196,8 @@ class FloatEngine final : public Engine {
         weights_(config),
         cache_(projector.seed_words(), weights_.first.row * sizeof(float)) {}
 
-  Status load(const SafetensorsFile& file) {
-    return load_weights(file, config_, projector_, kernels_, weights_);
+  void load(const SafetensorsFile& file) {
+    load_weights(file, config_, projector_, kernels_, weights_);
   }
 
   std::size_t weight_bytes() const override { return weights_.bytes(); }
@@ -231,13 +231,11 @@ class FloatEngine final : public Engine {
 
 }  // namespace
 
-Status load_float_engine(const SafetensorsFile& file, const ModelConfig& config,
-                         const Projector& projector, const Kernels& kernels,
-                         std::unique_ptr<Engine>& engine) {
-  auto loaded = std::make_unique<FloatEngine>(config, projector, kernels);
-  PQRNN_TRY(loaded->load(file));
-  engine = std::move(loaded);
-  return {};
+std::unique_ptr<Engine> load_float_engine(const SafetensorsFile& file, const ModelConfig& config,
+                                          const Projector& projector, const Kernels& kernels) {
+  auto engine = std::make_unique<FloatEngine>(config, projector, kernels);
+  engine->load(file);
+  return engine;
 }
 
 }  // namespace pqrnn

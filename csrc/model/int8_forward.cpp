@@ -28,8 +28,8 @@ class Int8Engine final : public Engine {
         skip_(config.skip ? weights_.widths.bottleneck : 0),
         cache_(projector.seed_words(), weights_.first.row * sizeof(std::int32_t)) {}
 
-  Status load(const SafetensorsFile& file) {
-    return load_int8_weights(file, config_, projector_, kernels_, weights_);
+  void load(const SafetensorsFile& file) {
+    load_int8_weights(file, config_, projector_, kernels_, weights_);
   }
 
   std::size_t weight_bytes() const override { return weights_.bytes(); }
@@ -389,13 +389,11 @@ void Int8Engine::copy_states(const Workspace& work, std::size_t index, float* ou
 
 }  // namespace
 
-Status load_int8_engine(const SafetensorsFile& file, const ModelConfig& config,
-                        const Projector& projector, const Kernels& kernels,
-                        std::unique_ptr<Engine>& engine) {
-  auto loaded = std::make_unique<Int8Engine>(config, projector, kernels);
-  PQRNN_TRY(loaded->load(file));
-  engine = std::move(loaded);
-  return {};
+std::unique_ptr<Engine> load_int8_engine(const SafetensorsFile& file, const ModelConfig& config,
+                                         const Projector& projector, const Kernels& kernels) {
+  auto engine = std::make_unique<Int8Engine>(config, projector, kernels);
+  engine->load(file);
+  return engine;
 }
 
 }  // namespace pqrnn

@@ -1,7 +1,5 @@
 #include "model/int8_weights.h"
 
-#include <algorithm>
-#include <cmath>
 #include <string>
 
 #include "model/tensor_reader.h"
@@ -16,35 +14,18 @@ struct Tensor {
   std::vector<float> bias;          // [rows]
 };
 
-bool finite(const FloatBuffer& values) {
-  return std::all_of(values.data(), values.data() + values.size(),
-                     [](float value) { return std::isfinite(value); });
+void read(const TensorReader& reader, const std::string& name, bool biased, Tensor& tensor) {
+  reader.whole_weight(name + ".weight", tensor.weight, tensor.scale);
+  tensor.bias.assign(tensor.scale.size(), 0.0f);
+  if (biased) reader.floats(name + ".bias", tensor.bias);
 }
 
-Status check(const std::string& name, const Int8Columns& columns) {
-  if (finite(columns.multiplier) && finite(columns.bias)) return {};
-  return unusable("tensor '" + name + "' has scales out of range");
-}
-
-Status read_positive(TensorReader& reader, const std::string& name, std::size_t rows,
-                     std::vector<float>& values) {
-  PQRNN_TRY(reader.floats(name, rows, values));
-  const bool positive = std::all_of(values.begin(), values.end(), [](float v) { return v > 0; });
-  return positive ? Status() : unusable("tensor '" + name + "' must be positive");
-}
-
-Status read(TensorReader& reader, const std::string& name, const std::vector<std::size_t>& shape,
-            bool biased, Tensor& tensor) {
-  PQRNN_TRY(reader.whole_weight(name + ".weight", shape, tensor.weight, tensor.scale));
-  tensor.bias.assign(shape[0], 0.0f);
-  return biased ? reader.floats(name + ".bias", shape[0], tensor.bias) : Status();
-}
-
-Status load_bottleneck(TensorReader& reader, const ModelConfig& config, const Projector& projector,
-                       const Kernels& kernels, double range, Int8Weights& weights) {
+void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
+                     const Projector& projector, const Kernels& kernels, double range,
+                     Int8Weights& weights) {
   const std::size_t features = config.projection.feature_size;
   Tensor tensor;
-  PQRNN_TRY(read(reader, "bottleneck", {config.bottleneck_size, features}, true, tensor));
+  read(reader, "bottleneck", true, tensor);
   const bool extras = projector.extra_count() > 0;
   weights.feature_zero = extras ? 128 : 1;
   weights.features = 32 * projector.words();
@@ -57,7 +38,6 @@ Status load_bottleneck(TensorReader& reader, const ModelConfig& config, const Pr
         static_cast<float>(double{tensor.scale[b]} * grid / (extras ? 127 : 1));
     weights.bottleneck.bias[b] = static_cast<float>(double{tensor.bias[b]} * grid);
   }
-  return check("bottleneck", weights.bottleneck);
 }
 
 // Channel c of a layer's output stands in column c / H * padded H + c % H.
@@ -81,8 +61,8 @@ void place_scales(const Tensor& tensor, const ModelConfig& config, std::size_t l
   }
 }
 
-Status load_first(TensorReader& reader, const ModelConfig& config, const Kernels& kernels,
-                  double unit, Int8Weights& weights) {
+void load_first(const TensorReader& reader, const ModelConfig& config, const Kernels& kernels,
+                double unit, Int8Weights& weights) {
   Int8Weights::First& first = weights.first;
   const std::size_t gates = config.gates(), states = config.state_size;
   const std::size_t kernel = config.kernel_size, inputs = config.bottleneck_size;
@@ -93,7 +73,7 @@ Status load_first(TensorReader& reader, const ModelConfig& config, const Kernels
   for (std::size_t d = 0; d < config.directions(); ++d) {
     const std::string name = d ? "layers.0.backward" : "layers.0.forward";
     Tensor tensor;
-    PQRNN_TRY(read(reader, name, {gates * states, kernel, inputs}, true, tensor));
+    read(reader, name, true, tensor);
     place_scales(tensor, config, lanes, unit, d * scales, first.columns_of);
     for (std::size_t row = 0; row < gates * states; ++row) {
       const std::size_t g = row / states, h = row % states;
@@ -106,16 +86,15 @@ Status load_first(TensorReader& reader, const ModelConfig& config, const Kernels
       }
     }
   }
-  return check("layers.0", first.columns_of);
 }
 
-Status load_direction(TensorReader& reader, const std::string& name, const ModelConfig& config,
-                      const Kernels& kernels, const Widths& widths, Int8Columns& out) {
+void load_direction(const TensorReader& reader, const std::string& name, const ModelConfig& config,
+                    const Kernels& kernels, const Widths& widths, Int8Columns& out) {
   const std::size_t gates = config.gates(), states = config.state_size;
   const std::size_t kernel = config.kernel_size, channels = config.directions() * states;
   const std::size_t lanes = kernels.int8.lanes;
   Tensor tensor;
-  PQRNN_TRY(read(reader, name, {gates * states, kernel, channels}, true, tensor));
+  read(reader, name, true, tensor);
   Int8Packer packer(kernels, kernel * widths.layer, gates * widths.state, gates, kStateZero, out);
   place_scales(tensor, config, lanes, 1.0 / 127.0, 0, out);
   for (std::size_t row = 0; row < gates * states; ++row) {
@@ -128,17 +107,16 @@ Status load_direction(TensorReader& reader, const std::string& name, const Model
       }
     }
   }
-  return check(name, out);
 }
 
-Status load_attention(TensorReader& reader, const ModelConfig& config, double low_unit,
-                      Int8Weights& weights) {
+void load_attention(const TensorReader& reader, const ModelConfig& config, double low_unit,
+                    Int8Weights& weights) {
   Int8Weights::Attention& attention = weights.attention;
   const std::size_t heads = config.attention_heads, size = config.pooled_size();
   const std::size_t width = weights.widths.pooled;
   const std::size_t skip = config.skip ? weights.widths.bottleneck : 0;
   Tensor tensor;
-  PQRNN_TRY(read(reader, "attention", {heads, size}, true, tensor));
+  read(reader, "attention", true, tensor);
   attention.weights = zero_buffer<std::int8_t>(heads * width);
   attention.high_init.assign(heads, 0);
   attention.bias = tensor.bias;
@@ -153,9 +131,7 @@ Status load_attention(TensorReader& reader, const ModelConfig& config, double lo
     }
     attention.low.push_back(static_cast<float>(double{tensor.scale[q]} * low_unit));
     attention.high.push_back(static_cast<float>(double{tensor.scale[q]} * (1.0 / 127.0)));
-    if (!std::isfinite(attention.low[q])) return unusable("'attention' has scales out of range");
   }
-  return {};
 }
 
 // Steps of the grids of a head's input.
@@ -164,13 +140,13 @@ struct Units {
   double high;
 };
 
-Status load_head(TensorReader& reader, const std::string& name, std::size_t rows, bool biased,
-                 const ModelConfig& config, const Kernels& kernels, Units units,
-                 const Int8Weights& weights, Int8Weights::Head& head) {
+void load_head(const TensorReader& reader, const std::string& name, std::size_t rows, bool biased,
+               const ModelConfig& config, const Kernels& kernels, Units units,
+               const Int8Weights& weights, Int8Weights::Head& head) {
   const std::size_t size = config.pooled_size();
   const std::size_t skip = config.skip ? weights.widths.bottleneck : 0;
   Tensor tensor;
-  PQRNN_TRY(read(reader, name, {rows, size}, biased, tensor));
+  read(reader, name, biased, tensor);
   head.rows = rows;
   head.columns = round_up(rows, kInt8Padding);
   Int8Packer low(kernels, skip, head.columns, 2, 0, head.low);
@@ -191,26 +167,23 @@ Status load_head(TensorReader& reader, const std::string& name, std::size_t rows
       }
     }
   }
-  PQRNN_TRY(check(name, head.low));
-  return check(name, head.high);
 }
 
-Status load_heads(TensorReader& reader, const ModelConfig& config, const Kernels& kernels,
-                  Units token, Units text, Int8Weights& weights) {
+void load_heads(const TensorReader& reader, const ModelConfig& config, const Kernels& kernels,
+                Units token, Units text, Int8Weights& weights) {
   const bool parsing = config.task == Task::parsing;
   if (const std::size_t rows = config.head_size()) {
-    PQRNN_TRY(load_head(reader, parsing ? "intent" : "head", rows, true, config, kernels, text,
-                        weights, weights.head));
+    load_head(reader, parsing ? "intent" : "head", rows, true, config, kernels, text, weights,
+              weights.head);
   }
-  if (!parsing) return {};
+  if (!parsing) return;
   const std::size_t rows = config.slots.size();
-  PQRNN_TRY(load_head(reader, "slots", rows, true, config, kernels, token, weights, weights.slots));
+  load_head(reader, "slots", rows, true, config, kernels, token, weights, weights.slots);
   if (config.slot_context) {
-    PQRNN_TRY(load_head(reader, "slots.context", rows, false, config, kernels, text, weights,
-                        weights.context));
+    load_head(reader, "slots.context", rows, false, config, kernels, text, weights,
+              weights.context);
   }
-  if (!config.crf) return {};
-  return reader.weight("slots.transitions", {rows, rows}, weights.transitions);
+  if (config.crf) reader.weight("slots.transitions", weights.transitions);
 }
 
 std::size_t first_direction(const ModelConfig& config, const Widths& widths) {
@@ -237,35 +210,30 @@ std::size_t Int8Weights::bytes() const {
   return total;
 }
 
-Status load_int8_weights(const SafetensorsFile& file, const ModelConfig& config,
-                         const Projector& projector, const Kernels& kernels, Int8Weights& weights) {
-  TensorReader reader(file);
+void load_int8_weights(const SafetensorsFile& file, const ModelConfig& config,
+                       const Projector& projector, const Kernels& kernels, Int8Weights& weights) {
+  const TensorReader reader(file);
   std::vector<float> bottleneck, pooled;
-  PQRNN_TRY(read_positive(reader, "bottleneck.range", 1, bottleneck));
-  PQRNN_TRY(read_positive(reader, "pooled.range", config.skip ? 2 : 1, pooled));
+  reader.floats("bottleneck.range", bottleneck);
+  reader.floats("pooled.range", pooled);
   const double range = bottleneck[0];
-  PQRNN_TRY(load_bottleneck(reader, config, projector, kernels, range, weights));
-  PQRNN_TRY(load_first(reader, config, kernels, range / 255.0, weights));
+  load_bottleneck(reader, config, projector, kernels, range, weights);
+  load_first(reader, config, kernels, range / 255.0, weights);
   for (std::size_t l = 1; l < config.num_layers; ++l) {
     weights.layers.emplace_back();
     for (std::size_t d = 0; d < config.directions(); ++d) {
-      PQRNN_TRY(
-          load_direction(reader, "layers." + std::to_string(l) + (d ? ".backward" : ".forward"),
-                         config, kernels, weights.widths, weights.layers.back().directions[d]));
+      load_direction(reader, "layers." + std::to_string(l) + (d ? ".backward" : ".forward"), config,
+                     kernels, weights.widths, weights.layers.back().directions[d]);
     }
   }
   weights.pooled_parts = pooled_parts(config, weights.widths);
-  PQRNN_TRY(load_attention(reader, config, range / 255.0, weights));
+  load_attention(reader, config, range / 255.0, weights);
   weights.low_unit = static_cast<float>(range / 255.0);
   weights.high_unit = static_cast<float>(1.0 / 127.0);
   weights.pooled_low = static_cast<float>(range / double{pooled.front()});
   weights.pooled_high = static_cast<float>(1.0 / double{pooled.back()});
-  if (!std::isfinite(weights.pooled_low) || !std::isfinite(weights.pooled_high)) {
-    return unusable("tensor 'pooled.range' is too small");
-  }
-  PQRNN_TRY(load_heads(reader, config, kernels, {range / 255.0, 1.0 / 127.0},
-                       {double{pooled.front()} / 255.0, double{pooled.back()} / 127.0}, weights));
-  return reader.finish();
+  load_heads(reader, config, kernels, {range / 255.0, 1.0 / 127.0},
+             {double{pooled.front()} / 255.0, double{pooled.back()} / 127.0}, weights);
 }
 
 }  // namespace pqrnn

@@ -67,7 +67,8 @@ struct Int8Weights {
   std::size_t bytes() const;
 };
 
-Status load_int8_weights(const SafetensorsFile& file, const ModelConfig& config,
-                         const Projector& projector, const Kernels& kernels, Int8Weights& weights);
+// Reads and packs every tensor of a file that has passed check_tensors().
+void load_int8_weights(const SafetensorsFile& file, const ModelConfig& config,
+                       const Projector& projector, const Kernels& kernels, Int8Weights& weights);
 
 }  // namespace pqrnn

@@ -127,12 +127,20 @@ bool JsonReader::append_escape(std::string& value) {
   return true;
 }
 
+// Bytes from here to the quote that ends a string, no less than it has.
+std::size_t JsonReader::quoted_size() const {
+  std::size_t end = at_;
+  while (end < text_.size() && text_[end] != '"') end += text_[end] == '\\' ? 2 : 1;
+  return std::min(end, text_.size()) - at_;
+}
+
 bool JsonReader::read_string(std::string& value) {
   value.clear();
   if (failed_) return false;
   skip_space();
   if (at_ >= text_.size() || text_[at_] != '"') return fail("no string");
   ++at_;
+  value.reserve(quoted_size());  // at once: a string that grows takes three times its memory
   while (at_ < text_.size()) {
     const unsigned char c = static_cast<unsigned char>(text_[at_]);
     if (c == '"') {

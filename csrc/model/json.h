@@ -46,6 +46,7 @@ class JsonReader {
   bool literal(std::string_view word);
   bool begin(char bracket);
   bool next(char bracket);
+  std::size_t quoted_size() const;
   bool append_escape(std::string& value);
   bool read_hex4(unsigned& value);
   bool number_text(std::string_view& number);

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kMaxHeader = std::size_t{64} << 20;
 constexpr std::size_t kMaxDimensions = 8;
 // Far above any model; they bound time and memory spent on a hostile header.
-constexpr std::size_t kMaxTensors = 4096;
+constexpr std::size_t kMaxTensors = 1024;
 constexpr std::size_t kMaxMetadata = 64;
 
 Status damaged(const std::string& what) {
@@ -136,10 +136,20 @@ Status place(TensorView& tensor, const Offsets& offsets, const unsigned char* da
   return {};
 }
 
+// Of the object that comes next, as far as it is one: a vector that grows takes more memory.
+std::size_t count_keys(JsonReader json) {
+  std::size_t count = 0;
+  std::string key;
+  if (!json.begin_object()) return 0;
+  while (json.next_key(key) && json.skip_value()) ++count;
+  return count;
+}
+
 // The data part must be covered without overlaps or holes.
 Status check_cover(const std::vector<TensorView>& tensors, const unsigned char* data,
                    std::size_t available) {
   std::vector<Offsets> ranges;
+  ranges.reserve(tensors.size());
   for (const TensorView& tensor : tensors) {
     const std::size_t begin = static_cast<std::size_t>(tensor.data - data);
     ranges.push_back({begin, begin + tensor.bytes});
@@ -191,6 +201,7 @@ Status parse_safetensors(const void* buffer, std::size_t size, SafetensorsFile& 
   const std::size_t available = size - 8 - header;
 
   JsonReader json({reinterpret_cast<const char*>(bytes) + 8, header});
+  file.tensors.reserve(std::min(count_keys(json), kMaxTensors));
   bool have_metadata = false;
   std::string name;
   if (!json.begin_object()) return damaged(json.status().message);

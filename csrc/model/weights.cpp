@@ -94,20 +94,17 @@ void pack_direction(const std::vector<float>& weight, const std::vector<float>& 
   }
 }
 
-Status load_layers(TensorReader& reader, const ModelConfig& config, std::size_t lanes,
-                   Weights& weights) {
-  const std::size_t rows = config.gates() * config.state_size;
+void load_layers(const TensorReader& reader, const ModelConfig& config, std::size_t lanes,
+                 Weights& weights) {
   std::vector<float> weight, bias;
   for (std::size_t l = 0; l < config.num_layers; ++l) {
-    const std::size_t inputs =
-        l == 0 ? config.bottleneck_size : config.directions() * config.state_size;
     if (l > 0) weights.layers.emplace_back();
     for (const bool backward : {false, true}) {
       if (backward && !config.bidirectional) continue;
       const std::string name =
           "layers." + std::to_string(l) + (backward ? ".backward" : ".forward");
-      PQRNN_TRY(reader.weight(name + ".weight", {rows, config.kernel_size, inputs}, weight));
-      PQRNN_TRY(reader.floats(name + ".bias", rows, bias));
+      reader.weight(name + ".weight", weight);
+      reader.floats(name + ".bias", bias);
       if (l == 0) {
         if (!backward) {
           weights.first.weights = zeros(weights.first.columns * weights.widths.bottleneck);
@@ -121,14 +118,13 @@ Status load_layers(TensorReader& reader, const ModelConfig& config, std::size_t 
       }
     }
   }
-  return {};
 }
 
-Status load_attention(TensorReader& reader, const ModelConfig& config, Weights& weights) {
+void load_attention(const TensorReader& reader, const ModelConfig& config, Weights& weights) {
   std::vector<float> weight, bias;
   const std::size_t heads = config.attention_heads;
-  PQRNN_TRY(reader.weight("attention.weight", {heads, config.pooled_size()}, weight));
-  PQRNN_TRY(reader.floats("attention.bias", heads, bias));
+  reader.weight("attention.weight", weight);
+  reader.floats("attention.bias", bias);
   weights.pooled_parts = pooled_parts(config, weights.widths);
   weights.attention = zeros(heads * weights.widths.pooled);
   weights.attention_bias = zeros(heads);
@@ -139,16 +135,15 @@ Status load_attention(TensorReader& reader, const ModelConfig& config, Weights& 
                   weights.attention.data() + q * weights.widths.pooled + part.begin);
     }
   }
-  return {};
 }
 
 // Without `biased` there is no such tensor, and the bias is zero.
-Status load_head(TensorReader& reader, const std::string& name, std::size_t rows, bool biased,
-                 const ModelConfig& config, std::size_t lanes, const Weights& weights,
-                 Weights::Head& head) {
+void load_head(const TensorReader& reader, const std::string& name, std::size_t rows, bool biased,
+               const ModelConfig& config, std::size_t lanes, const Weights& weights,
+               Weights::Head& head) {
   std::vector<float> weight, bias(rows);
-  PQRNN_TRY(reader.weight(name + ".weight", {rows, config.pooled_size()}, weight));
-  if (biased) PQRNN_TRY(reader.floats(name + ".bias", rows, bias));
+  reader.weight(name + ".weight", weight);
+  if (biased) reader.floats(name + ".bias", bias);
   const std::size_t depth = weights.widths.pooled;
   head.columns = round_up(rows, 2 * kPadding);
   head.weights = zeros(head.columns * depth);
@@ -162,25 +157,22 @@ Status load_head(TensorReader& reader, const std::string& name, std::size_t rows
       }
     }
   }
-  return {};
 }
 
-Status load_heads(TensorReader& reader, const ModelConfig& config, std::size_t lanes,
-                  Weights& weights) {
+void load_heads(const TensorReader& reader, const ModelConfig& config, std::size_t lanes,
+                Weights& weights) {
   const bool parsing = config.task == Task::parsing;
   if (const std::size_t rows = config.head_size()) {
-    PQRNN_TRY(load_head(reader, parsing ? "intent" : "head", rows, true, config, lanes, weights,
-                        weights.head));
+    load_head(reader, parsing ? "intent" : "head", rows, true, config, lanes, weights,
+              weights.head);
   }
-  if (!parsing) return {};
+  if (!parsing) return;
   const std::size_t rows = config.slots.size();
-  PQRNN_TRY(load_head(reader, "slots", rows, true, config, lanes, weights, weights.slots));
+  load_head(reader, "slots", rows, true, config, lanes, weights, weights.slots);
   if (config.slot_context) {
-    PQRNN_TRY(
-        load_head(reader, "slots.context", rows, false, config, lanes, weights, weights.context));
+    load_head(reader, "slots.context", rows, false, config, lanes, weights, weights.context);
   }
-  if (!config.crf) return {};
-  return reader.weight("slots.transitions", {rows, rows}, weights.transitions);
+  if (config.crf) reader.weight("slots.transitions", weights.transitions);
 }
 
 }  // namespace
@@ -233,21 +225,19 @@ std::size_t Weights::bytes() const {
   return floats * sizeof(float);
 }
 
-Status load_weights(const SafetensorsFile& file, const ModelConfig& config,
-                    const Projector& projector, const Kernels& kernels, Weights& weights) {
+void load_weights(const SafetensorsFile& file, const ModelConfig& config,
+                  const Projector& projector, const Kernels& kernels, Weights& weights) {
   const std::size_t lanes = kernels.dense.lanes;
-  TensorReader reader(file);
+  const TensorReader reader(file);
   std::vector<float> weight, bias;
-  PQRNN_TRY(reader.weight("bottleneck.weight",
-                          {config.bottleneck_size, config.projection.feature_size}, weight));
-  PQRNN_TRY(reader.floats("bottleneck.bias", config.bottleneck_size, bias));
+  reader.weight("bottleneck.weight", weight);
+  reader.floats("bottleneck.bias", bias);
   pack_bottleneck(weight, config, projector, lanes, weights);
   weights.bottleneck_bias = zeros(weights.widths.bottleneck);
   std::copy(bias.begin(), bias.end(), weights.bottleneck_bias.data());
-  PQRNN_TRY(load_layers(reader, config, lanes, weights));
-  PQRNN_TRY(load_attention(reader, config, weights));
-  PQRNN_TRY(load_heads(reader, config, lanes, weights));
-  return reader.finish();
+  load_layers(reader, config, lanes, weights);
+  load_attention(reader, config, weights);
+  load_heads(reader, config, lanes, weights);
 }
 
 }  // namespace pqrnn

@@ -82,9 +82,9 @@ struct Weights {
   std::size_t bytes() const;
 };
 
-// Reads, checks and packs every tensor of the file. F16 and I8 become float32; a value that is not
-// finite, a missing or unknown tensor, a wrong shape or dtype is an error.
-Status load_weights(const SafetensorsFile& file, const ModelConfig& config,
-                    const Projector& projector, const Kernels& kernels, Weights& weights);
+// Reads and packs every tensor of a file that has passed check_tensors(). F16 and I8 become
+// float32.
+void load_weights(const SafetensorsFile& file, const ModelConfig& config,
+                  const Projector& projector, const Kernels& kernels, Weights& weights);
 
 }  // namespace pqrnn

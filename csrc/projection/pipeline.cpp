@@ -169,6 +169,14 @@ void Projector::Impl::append_all(std::string_view source, RandomStreams* random,
   finish_run(out);
 }
 
+// How often a seed has been here, to be counted up. Half of the places or more are free.
+static std::uint32_t& times_seen(std::uint64_t seed, std::vector<Projected::Seen>& seen) {
+  std::size_t place = static_cast<std::size_t>((seed * 0x9E3779B97F4A7C15u) >> 32) % seen.size();
+  while (seen[place].times > 0 && seen[place].seed != seed) place = (place + 1) % seen.size();
+  seen[place].seed = seed;
+  return seen[place].times;
+}
+
 void Projector::Impl::fill_text_extras(std::size_t first, std::size_t tokens,
                                        Projected& out) const {
   const std::size_t count = extras.size();
@@ -183,10 +191,12 @@ void Projector::Impl::fill_text_extras(std::size_t first, std::size_t tokens,
       }
     }
     if (extras[e].first == Extra::novelty) {
-      out.seen.clear();
+      std::size_t places = 16;
+      while (places < 2 * (out.positions - first)) places *= 2;
+      out.seen.assign(places, {0, 0});
       const float full = static_cast<float>(1u << settings.novelty_bits);
       for (std::size_t p = first; p < out.positions; ++p) {
-        const unsigned before = out.seen[out.seeds[p * seed_words]]++;
+        const std::uint32_t before = times_seen(out.seeds[p * seed_words], out.seen)++;
         values[p * count + e] = std::min(static_cast<float>(before) / full, 1.0f) * 2.0f - 1.0f;
       }
     }

@@ -9,7 +9,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "projection/ngrams.h"
@@ -36,7 +35,11 @@ struct Projected {
   TracedText normalized;
   std::string word;
   NgramRun run;
-  std::unordered_map<std::uint64_t, unsigned> seen;
+  struct Seen {
+    std::uint64_t seed;
+    std::uint32_t times;  // 0: a free place
+  };
+  std::vector<Seen> seen;  // a hash table of the words of one text
 };
 
 // The random streams of one operator. As constructed they are the reference's.

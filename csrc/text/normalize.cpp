@@ -1,7 +1,6 @@
 #include "text/normalize.h"
 
 #include <cstring>
-#include <utility>
 
 #include "text/utf8.h"
 
@@ -13,9 +12,17 @@ void truncate(TracedText& text, std::size_t size) {
   text.origin.resize(size + 1);
 }
 
+// What a pass has made of a text takes its place.
+void take_next(TracedText& text) {
+  text.bytes.swap(text.next_bytes);
+  text.origin.swap(text.next_origin);
+  text.next_bytes.clear();
+  text.next_origin.clear();
+}
+
 // Start of every code point, and the end: [count + 1] byte offsets.
-std::vector<std::size_t> code_point_starts(const std::string& bytes) {
-  std::vector<std::size_t> starts{0};
+void find_code_points(const std::string& bytes, std::vector<std::size_t>& starts) {
+  starts.assign(1, 0);
   const char* const end = bytes.data() + bytes.size();
   char32_t c = 0;
   while (starts.back() < bytes.size()) {
@@ -23,7 +30,6 @@ std::vector<std::size_t> code_point_starts(const std::string& bytes) {
     if (length == 0) break;
     starts.push_back(starts.back() + static_cast<std::size_t>(length));
   }
-  return starts;
 }
 
 bool may_repeat(const char* p, std::size_t size) {
@@ -41,15 +47,14 @@ void contract(std::size_t n, bool repair, TracedText& text) {
     if (!repair && nul != std::string::npos) truncate(text, nul);
     return;
   }
-  const std::vector<std::size_t> starts = code_point_starts(bytes);
+  find_code_points(bytes, text.starts);
+  const std::vector<std::size_t>& starts = text.starts;
   const std::size_t count = starts.size() - 1;
-  TracedText out;
-  out.bytes.reserve(bytes.size());
-  out.origin.reserve(bytes.size() + 1);
   const auto keep = [&](std::size_t begin, std::size_t end) {
-    out.bytes.append(bytes, begin, end - begin);
-    out.origin.insert(out.origin.end(), text.origin.begin() + static_cast<std::ptrdiff_t>(begin),
-                      text.origin.begin() + static_cast<std::ptrdiff_t>(end));
+    text.next_bytes.append(bytes, begin, end - begin);
+    text.next_origin.insert(text.next_origin.end(),
+                            text.origin.begin() + static_cast<std::ptrdiff_t>(begin),
+                            text.origin.begin() + static_cast<std::ptrdiff_t>(end));
   };
   for (std::size_t i = 0; i < count;) {
     std::size_t copies = 0;  // after the first
@@ -72,8 +77,8 @@ void contract(std::size_t n, bool repair, TracedText& text) {
       ++i;
     }
   }
-  out.origin.push_back(text.origin[starts[count]]);
-  text = std::move(out);
+  text.next_origin.push_back(text.origin[starts[count]]);
+  take_next(text);
 }
 
 void collapse_spaces(TracedText& text) {
@@ -103,15 +108,14 @@ void collapse_spaces(TracedText& text) {
 void separate(const std::string& separators, TracedText& text) {
   bool is_separator[256] = {};
   for (const char c : separators) is_separator[static_cast<unsigned char>(c)] = c != ' ';
-  TracedText out;
   const auto put = [&](char c, std::size_t origin) {
-    out.bytes.push_back(c);
-    out.origin.push_back(origin);
+    text.next_bytes.push_back(c);
+    text.next_origin.push_back(origin);
   };
   const std::string& in = text.bytes;
   for (std::size_t i = 0; i < in.size(); ++i) {
     const bool separator = is_separator[static_cast<unsigned char>(in[i])];
-    if (separator && i > 0 && in[i - 1] != ' ' && out.bytes.back() != ' ') {
+    if (separator && i > 0 && in[i - 1] != ' ' && text.next_bytes.back() != ' ') {
       put(' ', text.origin[i]);
     }
     put(in[i], text.origin[i]);
@@ -119,8 +123,8 @@ void separate(const std::string& separators, TracedText& text) {
       put(' ', text.origin[i + 1]);
     }
   }
-  out.origin.push_back(text.origin.back());
-  text = std::move(out);
+  text.next_origin.push_back(text.origin.back());
+  take_next(text);
 }
 
 // `out` becomes `text` with U+FFFD for every ill-formed run, each of its bytes traced to the run.

@@ -13,6 +13,12 @@ namespace pqrnn {
 struct TracedText {
   std::string bytes;
   std::vector<std::size_t> origin;
+
+  // Working space, so that nothing is allocated once an object has grown: what a pass makes of
+  // them, and where code points start.
+  std::string next_bytes;
+  std::vector<std::size_t> next_origin;
+  std::vector<std::size_t> starts;
 };
 
 struct NormalizeRules {

@@ -22,11 +22,12 @@ inline bool count(bool ok, const char* file, int line, const char* what) {
 }
 
 template <class A, class B>
-void equal(const A& a, const B& b, const char* file, int line, const char* what) {
-  if (count(a == b, file, line, what)) return;
+bool equal(const A& a, const B& b, const char* file, int line, const char* what) {
+  if (count(a == b, file, line, what)) return true;
   std::ostringstream values;
   values << "  left:  " << a << "\n  right: " << b << "\n";
   std::fputs(values.str().c_str(), stderr);
+  return false;
 }
 
 // Exit status: 0 when at least one check ran and none failed.

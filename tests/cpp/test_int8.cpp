@@ -4,14 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "files.h"
 #include "kernels/kernels.h"
 #include "model/encoder.h"
 #include "model/json.h"
@@ -174,11 +174,6 @@ void test_floats(const Int8Kernels& kernels, const Int8Kernels& reference) {
   }
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 bool read_bits(JsonReader& json, std::vector<float>& values) {
   std::string digits;
   if (!json.begin_array()) return false;
@@ -200,7 +195,7 @@ void test_golden(const std::string& folder, const std::string& name) {
   const std::string file = read_file(folder + "/" + name + ".safetensors");
   std::unique_ptr<Model> model;
   if (!CHECK(Model::load(file.data(), file.size(), model).ok())) return;
-  std::ifstream lines(folder + "/" + name + ".jsonl");
+  std::istringstream lines(read_file(folder + "/" + name + ".jsonl"));
   std::string line;
   int texts = 0;
   for (; std::getline(lines, line); ++texts) {

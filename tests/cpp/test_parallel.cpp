@@ -8,7 +8,7 @@
 #include "check.h"
 #include "parallel.h"
 
-#if defined(__unix__) && !defined(__SANITIZE_THREAD__)
+#if defined(__unix__) && !defined(__SANITIZE_THREAD__) && !defined(PQRNN_TEST_NO_FORK)
 #include <sys/wait.h>
 #include <unistd.h>
 #define PQRNN_TEST_FORK 1

@@ -8,11 +8,12 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "blocks.h"
 #include "check.h"
-#include "kernels/kernels.h"
+#include "kernels/training.h"
 
 using namespace pqrnn;
 
@@ -148,10 +149,10 @@ void check_close(const Tensor& a, const Tensor& b, const char* isa, const char* 
   if (!CHECK(worst <= tolerance)) std::fprintf(stderr, "  %s, %s: %g\n", isa, what, worst);
 }
 
-std::vector<const Kernels*> fast_kernels() {
-  std::vector<const Kernels*> out;
+std::vector<const TrainingKernels*> fast_kernels() {
+  std::vector<const TrainingKernels*> out;
   for (const Kernels* const* k = available_kernels(); *k; ++k) {
-    if (std::strcmp((*k)->name, "reference") != 0) out.push_back(*k);
+    if (std::strcmp((*k)->name, "reference") != 0) out.push_back(&training_kernels(**k));
   }
   return out;
 }
@@ -159,7 +160,14 @@ std::vector<const Kernels*> fast_kernels() {
 const RecurrenceKernels& reference() {
   const Kernels* const* k = available_kernels();
   while (std::strcmp((*k)->name, "reference") != 0) ++k;
-  return (*k)->recurrence;
+  return training_kernels(**k).recurrence;
+}
+
+void test_every_instruction_set_has_a_table() {
+  for (const Kernels* const* k = available_kernels(); *k; ++k) {
+    CHECK_EQ(std::string(training_kernels(**k).name), (*k)->name);
+  }
+  CHECK_EQ(&training_kernels(), &training_kernels(kernels()));
 }
 
 void test_scan(Element e, int kind) {
@@ -198,7 +206,7 @@ void test_scan(Element e, int kind) {
     return out;
   };
   Out expected = run(reference(), nullptr);
-  for (const Kernels* k : fast_kernels()) {
+  for (const TrainingKernels* k : fast_kernels()) {
     const Out out = run(k->recurrence, &expected.h);
     check_close(out.h, expected.h, k->name, "scan h");
     check_close(out.gf, expected.gf, k->name, "scan gf");
@@ -277,7 +285,7 @@ void test_pool(Element e, int kind) {
     return out;
   };
   const Out expected = run(reference(), nullptr, nullptr);
-  for (const Kernels* k : fast_kernels()) {
+  for (const TrainingKernels* k : fast_kernels()) {
     const Out out = run(k->recurrence, &expected.h, &expected.c);
     check_close(out.h, expected.h, k->name, "pool h");
     check_close(out.c, expected.c, k->name, "pool c");
@@ -327,7 +335,7 @@ void test_norm(Element e, int kind) {
     return out;
   };
   const Out expected = run(reference());
-  for (const Kernels* k : fast_kernels()) {
+  for (const TrainingKernels* k : fast_kernels()) {
     const Out out = run(k->recurrence);
     check_close(out.sum, expected.sum, k->name, "norm sum");
     check_close(out.gradient, expected.gradient, k->name, "norm gradient");
@@ -369,7 +377,7 @@ void test_attend(Element e, int kind) {
     return out;
   };
   const Out expected = run(reference(), nullptr);
-  for (const Kernels* k : fast_kernels()) {
+  for (const TrainingKernels* k : fast_kernels()) {
     const Out out = run(k->recurrence, &expected.weights);
     check_close(out.weights, expected.weights, k->name, "attend weights");
     check_close(out.pooled, expected.pooled, k->name, "attend pooled");
@@ -400,7 +408,7 @@ void test_dropout(Element e) {
     return y;
   };
   const Tensor expected = run(reference());
-  for (const Kernels* k : fast_kernels()) {
+  for (const TrainingKernels* k : fast_kernels()) {
     const Tensor out = run(k->recurrence);
     check_close(out, expected, k->name, "dropout");
     for (std::int64_t i = 0; i < size; ++i) CHECK((out.get(i) == 0) == (expected.get(i) == 0));
@@ -433,6 +441,7 @@ void test_blocks() {
 }  // namespace
 
 int main() {
+  test_every_instruction_set_has_a_table();
   for (int round = 0; round < 12; ++round) {
     for (const Element e : {Element::f32, Element::bf16, Element::f64}) {
       for (int kind = 0; kind < 3; ++kind) {

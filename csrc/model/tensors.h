@@ -1,0 +1,20 @@
+// Which tensors a model has, checked before any memory is spent on them.
+#pragma once
+
+#include <string>
+
+#include "model/config.h"
+#include "model/safetensors.h"
+#include "status.h"
+
+namespace pqrnn {
+
+// Whether the file has the tensors of the configuration and no others, each of the right shape and
+// dtype, and no value that is not finite, or too large to be computed with. Takes no memory that
+// grows with the file, so that a bad file costs nothing.
+Status check_tensors(const SafetensorsFile& file, const ModelConfig& config);
+
+// An error about the content of a model file.
+Status unusable(const std::string& what);
+
+}  // namespace pqrnn
