@@ -115,9 +115,9 @@ PQRNN_API const char* pqrnn_label(const pqrnn_model* model, size_t index);
  *
  *   texts    [count]
  *   threads  how many threads may work at most, the calling one included; 0: PQRNN_NUM_THREADS from
- *            the environment, or the CPUs this process may run on. Threads are started once and
- * stay. vectors  [count, pqrnn_dim()], row-major: each of length 1, so that a dot product is a
- * cosine; all zeros for a text without tokens
+ *            the environment, or the CPUs this process may run on. They are started once and stay.
+ *   vectors  [count, pqrnn_dim()], row-major: each of length 1, so that a dot product is a cosine;
+ *            all zeros for a text without tokens
  *
  * A text has the same bits whatever its neighbours and `threads`. On an error the content of
  * `vectors` is undefined.
@@ -129,8 +129,7 @@ PQRNN_API pqrnn_status pqrnn_encode(const pqrnn_model* model, const pqrnn_text* 
 /* Probabilities of labels, as pqrnn_encode():
  *
  *   probabilities  [count, pqrnn_dim()], row-major, in the order of pqrnn_label(); rows sum to 1,
- *                  unless the model gives a text any number of labels: then each is a probability
- * of its own */
+ *                  unless a text may have several labels: then each has a probability of its own */
 PQRNN_API pqrnn_status pqrnn_classify(const pqrnn_model* model, const pqrnn_text* texts,
                                       size_t count, int threads, float* probabilities);
 
