@@ -142,8 +142,7 @@ def test_int8_paper_batch(request, benchmark, compare, paper):
 @pytest.mark.benchmark(group=f"int8 encode: default model, 256 sentences of 17 tokens, {ISA}")
 def test_int8_default_batch(request, benchmark, compare):
     model = pq.load("default")
-    if model.config.precision != "int8":
-        pytest.skip("the default model is not an 8-bit one")
+    assert model.config.precision == "int8"
     texts = _sentences(12_288, (14, 20))
     batches = itertools.cycle([texts[at : at + 256] for at in range(0, len(texts), 256)])
     encode = bench_rivals.load_wordllama()

@@ -26,7 +26,8 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 def test_size_and_provenance() -> None:
     metadata = read_metadata("default")
-    assert metadata.file_bytes <= 4_000_000
+    assert metadata.file_bytes <= 2_000_000
+    assert metadata.config.precision == "int8"
     assert metadata.info["run"]["teacher"].startswith("all-MiniLM-L6-v2")
     assert metadata.info["run"]["settings"]["seed"] == 0
     assert len(metadata.info["run"]["texts_blake2b"]) == 32

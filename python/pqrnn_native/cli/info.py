@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> None:
         "class": type(model).__name__,
         "file_bytes": metadata.file_bytes,
         "weights": model.config.parameter_count(),
+        "precision": model.config.precision,
         "memory_bytes": model.nbytes,
         "isa": model.isa,
         "available_isas": available_isas(),
@@ -41,7 +42,9 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    for name in ("version", "model", "class", "file_bytes", "weights", "memory_bytes", "isa"):
+    for name in (
+        "version", "model", "class", "file_bytes", "weights", "precision", "memory_bytes", "isa",
+    ):  # fmt: skip
         print(f"{name:15} {facts[name]}")
     print(f"{'available isas':15} {', '.join(available_isas())}")
     for title in ("config", "info"):

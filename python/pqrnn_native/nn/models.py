@@ -30,6 +30,11 @@ class _Model(nn.Module):
         super().__init__()
         if config.task != self.task:
             raise ValueError(f"config.task must be {self.task!r}, got {config.task!r}")
+        if config.precision != "float32":
+            raise ValueError(
+                "config.precision must be 'float32' to train, and 8 bits be made of the result; "
+                f"got {config.precision!r}"
+            )
         self.config = config
         self.encoder = PQRNNEncoder(config, dropout)
 

@@ -235,7 +235,7 @@ def init_config(train: Examples, path: str | Path) -> PQRNNConfig:
         return needed
     if bool(needed.intents) != bool(known.intents):  # a tagger and a parser
         return needed
-    return replace(known, intent_tags=())
+    return replace(known, intent_tags=(), precision="float32")
 
 
 def start_from(
