@@ -59,6 +59,8 @@ _TRAINING = (
     ("slot_exchange", float, "probability of giving slots of a text the values of others"),
     ("label_smoothing", float, "of intents, labels and tags"),
     ("slot_weight", float, "weight of the tags' loss beside the intent's"),
+    ("soft_weight", float, "weight of soft labels beside gold ones"),
+    ("temperature", float, "softens both sides of soft labels"),
     ("max_tokens", int, "tokens kept of a text in training; 0: all"),
     ("patience", int, "evaluations without a better one before stopping; 0: never stop"),
     ("evaluate_every", int, "steps between evaluations and checkpoints"),
@@ -84,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--languages", metavar="en,de", help="default: all")
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder")
     parser.add_argument("--init", metavar="MODEL", help="model file to start from")
+    parser.add_argument(
+        "--soft-labels", metavar="FILE", help="what a teacher says of training texts, to be learned"
+    )
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "int8"),
@@ -145,6 +150,7 @@ def run(options: argparse.Namespace) -> None:
         config=_shape(options),
         settings=TrainSettings(**_given(options, [*(name for name, *_ in _TRAINING), "bfloat16"])),
         init=options.init,
+        soft_labels=options.soft_labels,
         dtype=options.dtype,
         device=options.device,
         say=lambda line: print(line, file=sys.stderr, flush=True),

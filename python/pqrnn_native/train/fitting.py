@@ -26,6 +26,7 @@ from .rivals import rival
 from .rows import RowSource, token_spans
 from .saving import BestModel, make_folder, write_report
 from .settings import Task, TrainSettings, default_config, default_projection
+from .soft_labels import SoftLabels
 from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
 
 _RECENTRE_TEXTS = 1024
@@ -71,6 +72,7 @@ def fit(
     config: PQRNNConfig | Mapping[str, Any] | None = None,
     settings: TrainSettings | None = None,
     init: str | Path | None = None,
+    soft_labels: SoftLabels | str | Path | None = None,
     dtype: StorageType = "float32",
     device: str | None = None,
     progress: bool | None = None,
@@ -103,6 +105,8 @@ def fit(
             is given, the model has the same encoder, and if the file is for the same task and has
             all names of the training examples, the same names. Heads of the same names start from
             the file's as well.
+        soft_labels: what a teacher says of training texts, or a file of it, see
+            :mod:`.soft_labels`: a parser or tagger learns to say the same, beside the gold answers.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
@@ -129,6 +133,10 @@ def fit(
             config = init_config(train_set, init)
         else:
             config = data_config(train_set, config or {})
+    if isinstance(soft_labels, str | Path):
+        soft_labels = SoftLabels.load(soft_labels)
+    if soft_labels is not None and task == "classify":
+        raise ValueError("soft_labels must be None for task 'classify', got some")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
@@ -153,6 +161,7 @@ def fit(
             "processes": processes.world,
             "device": place.type,
             "init": None if init is None else digest([read_model(init).hex()]),
+            "soft_labels": None if soft_labels is None else soft_labels.digest(),
             "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
@@ -166,7 +175,9 @@ def fit(
         answers = Answers(dev_set.rows, config)
         supervised.train(
             learner,
-            RowSource(train_set.rows, config, settings.max_tokens, settings.slot_exchange),
+            RowSource(
+                train_set.rows, config, settings.max_tokens, settings.slot_exchange, soft_labels
+            ),
             run,
             lambda: _score(dev_set, answers(learner)),
             lambda figures: saver.save(learner, figures),

@@ -1,4 +1,4 @@
-"""Losses between a student's sentence vectors and a teacher's."""
+"""Losses between what a student says and what a teacher says: vectors or distributions."""
 
 from __future__ import annotations
 
@@ -32,6 +32,27 @@ def relational_loss(student: Tensor, teacher: Tensor) -> Tensor:
     n = a.shape[0]
     difference = (a @ a.T - b @ b.T).fill_diagonal_(0.0)
     return difference.square().sum() / (n * (n - 1))
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    """Sum over rows of the cross entropy between a teacher's distribution and a student's.
+
+    With temperature T both are softened: the teacher's shares are raised to 1 / T and divided by
+    their sum, the student's logits are divided by T, and the loss is multiplied by T^2, so that its
+    gradient keeps its size (Hinton, Vinyals and Dean, 2015).
+
+    Args:
+        logits: ``[n, classes]``.
+        targets: ``[n, classes]`` shares that sum to 1 in each row, or a row of zeros, which counts
+            nothing.
+        temperature: > 0.
+    """
+    if temperature != 1.0:
+        targets = targets ** (1 / temperature)
+        targets = targets / targets.sum(1, keepdim=True).clamp_min(1e-12)
+    shares = (logits / temperature).log_softmax(1)
+    # Not minus infinity times zero, where a class is impossible for both.
+    return -(targets * shares.clamp_min(-1e4)).sum() * temperature**2
 
 
 def ranking_loss(student: Tensor, teacher: Tensor, temperature: float = 0.05) -> Tensor:

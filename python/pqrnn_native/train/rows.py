@@ -14,6 +14,7 @@ from ..tags import Span, TagSet, encode_tags
 from .augment import SlotExchange
 from .inputs import plain_projection
 from .readers import Example
+from .soft_labels import SoftLabels
 
 IGNORED = -100  # torch's own mark for a token that takes no part in the loss
 
@@ -64,8 +65,10 @@ class RowSource:
         config: as for :func:`encode_rows`.
         max_tokens: as for :func:`encode_rows`.
         exchange: probability that :class:`.augment.SlotExchange` changes a row, [0, 1).
+        soft: what a teacher says of these texts, or of some.
 
     Attributes:
+        soft: the same.
         rows: all rows as they are.
         tag_set: what the numbers of their tags stand for; None for a classifier.
     """
@@ -76,7 +79,9 @@ class RowSource:
         config: PQRNNConfig,
         max_tokens: int = 0,
         exchange: float = 0.0,
+        soft: SoftLabels | None = None,
     ) -> None:
+        self.soft = soft
         self.rows = encode_rows(examples, config, max_tokens)
         self.tag_set = TagSet(config.slots) if config.slots else None
         self._examples, self._config, self._max_tokens = examples, config, max_tokens

@@ -49,6 +49,8 @@ class TrainSettings:
         slot_exchange: probability of giving slots of a text the values of others, [0, 1).
         label_smoothing: of cross entropies, [0, 1); the likelihood of a CRF is left as it is.
         slot_weight: weight of the tags' loss beside the intent's 1.
+        soft_weight: weight of the cross entropies with soft labels beside those with gold ones.
+        temperature: both sides of the former are softened by it, > 0.
         max_tokens: longer texts are cut while training; 0: never.
         patience: evaluations without a better one after which training stops; 0: never.
         evaluate_every: steps between evaluations and checkpoints.
@@ -74,6 +76,8 @@ class TrainSettings:
     slot_exchange: float = 0.0
     label_smoothing: float = 0.05
     slot_weight: float = 1.0
+    soft_weight: float = 1.0
+    temperature: float = 1.0
     max_tokens: int = 256
     patience: int = 10
     evaluate_every: int = 0
@@ -84,6 +88,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise ValueError(f"clip must be positive, got {self.clip!r}")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature must be positive, got {self.temperature!r}")
         for name in (
             "warmup", "ema", "dropout", "token_dropout", "distortion", "slot_exchange",
             "label_smoothing",
@@ -92,8 +98,8 @@ class TrainSettings:
             if not (name == "dropout" and value is None) and not 0 <= value < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {value!r}")
         for name in (
-            "epochs", "batch_size", "learning_rate", "weight_decay", "slot_weight", "max_tokens",
-            "patience", "evaluate_every", "seed", "threads",
+            "epochs", "batch_size", "learning_rate", "weight_decay", "slot_weight", "soft_weight",
+            "max_tokens", "patience", "evaluate_every", "seed", "threads",
         ):  # fmt: skip
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

@@ -20,11 +20,13 @@ from ..tags import TagSet
 from .batches import count, endless
 from .crf import crf_loss
 from .learner import Learner, Logits
+from .losses import soft_cross_entropy
 from .optim import rate, seed_step, set_rate
 from .processes import Processes
 from .rows import IGNORED, RowSource
 from .run_folder import Bar, RunFolder
 from .settings import TrainSettings
+from .soft_labels import SoftTargets
 
 Evaluate = Callable[[], tuple[float, Mapping[str, float]]]
 Keep = Callable[[Mapping[str, Any]], None]
@@ -94,6 +96,29 @@ def losses(
     return parts
 
 
+def soft_losses(
+    logits: Logits, targets: SoftTargets, *, temperature: float, rows: int, tokens: int
+) -> dict[str, Tensor]:
+    """The same with what a teacher says: cross entropies summed over this batch, divided by counts.
+
+    Of tags they are those of each token by itself, whatever may follow what.
+
+    Args:
+        logits: of the batch.
+        targets: of the batch.
+        temperature, rows, tokens: as for :func:`.losses.soft_cross_entropy` and :func:`losses`.
+    """
+    parts = {}
+    for name, own, taught, by in (
+        ("soft_intent_loss", logits.sentence, targets.sentence, rows),
+        ("soft_slot_loss", logits.tags, targets.tags, max(1, tokens)),
+    ):
+        if own is not None:
+            shares = torch.from_numpy(taught).to(own.device)
+            parts[name] = soft_cross_entropy(own, shares, temperature) / by
+    return parts
+
+
 def train_step(
     learner: Learner,
     source: RowSource,
@@ -132,7 +157,16 @@ def train_step(
         rows=len(rows),
         tokens=tokens,
     )
-    weights = {"slot_loss": settings.slot_weight}
+    if source.soft is not None:
+        targets = source.soft.targets(batch.texts, batch.lengths, learner.config)
+        parts |= soft_losses(
+            logits, targets, temperature=settings.temperature, rows=len(rows), tokens=tokens
+        )
+    weights = {
+        "slot_loss": settings.slot_weight,
+        "soft_intent_loss": settings.soft_weight,
+        "soft_slot_loss": settings.soft_weight * settings.slot_weight,
+    }
     total = torch.stack([weights.get(name, 1.0) * value for name, value in parts.items()]).sum()
     learner.optimizer.zero_grad(set_to_none=True)
     # DistributedDataParallel averages over processes what is a sum here.
