@@ -1,0 +1,3 @@
+#include "cuda/pool_kernels.cuh"
+
+template cudaError_t pqrnn::cuda::pool_backward_as<pqrnn::cuda::Bfloat16>(const PoolArgs&, cudaStream_t);

@@ -1,0 +1,3 @@
+#include "cuda/pool_kernels.cuh"
+
+template cudaError_t pqrnn::cuda::pool_forward_as<double>(const PoolArgs&, cudaStream_t);
