@@ -135,7 +135,8 @@ struct Lane {
 
 template <class S>
 PQRNN_HD Lane<S> lane_of(const View& view, const Item& item, const Walk& w, std::int64_t channel) {
-  return {row_at<S>(view, item.n, w.row0, w.step(0)) + channel, w.reverse ? -view.step : view.step};
+  const std::int64_t first = w.length ? w.step(0) : 0;
+  return {row_at<S>(view, item.n, w.row0, first) + channel, w.reverse ? -view.step : view.step};
 }
 
 // Zeros to this chunk's share of the padding.
