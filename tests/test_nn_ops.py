@@ -737,7 +737,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: checked(torch.empty(2, 3, device="meta")),
         ValueError,
-        "CPU kernels only.*meta",
+        "on one device, the CPU.*meta",
     ),
 ]
 

@@ -28,7 +28,7 @@ __all__ = [
     "load",
 ]
 
-_LAZY = ("integrations", "nn", "reference", "train")
+_LAZY = ("cuda", "integrations", "nn", "reference", "train")
 
 
 def __getattr__(name: str) -> Any:

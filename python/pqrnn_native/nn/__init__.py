@@ -6,7 +6,7 @@ from .._optional import require
 
 require("torch", extra="train")
 
-from . import functional  # noqa: E402
+from . import functional, projection  # noqa: E402
 from .encoder import PQRNNEncoder  # noqa: E402
 from .models import (  # noqa: E402
     PQRNNForClassification,
@@ -22,4 +22,5 @@ __all__ = [
     "PQRNNForParsing",
     "PQRNNForSentenceEmbedding",
     "functional",
+    "projection",
 ]

@@ -52,11 +52,13 @@ def to_ragged(
     lengths = functional.as_lengths(lengths)
     if lengths is None:
         lengths = torch.full((count,), steps)
+    lengths = lengths.to(features.device)
     if tuple(lengths.shape) != (count,) or bool(((lengths < 0) | (lengths > steps)).any()):
         raise ValueError(f"lengths must be {count} integers in [0, {steps}], got {lengths}")
-    offsets = torch.zeros(count + 1, dtype=torch.int64)
+    offsets = lengths.new_zeros(count + 1)
     offsets[1:] = lengths.cumsum(0)
-    return features[torch.arange(steps) < lengths.unsqueeze(1)], offsets
+    steps_of_all = torch.arange(steps, device=features.device)
+    return features[steps_of_all < lengths.unsqueeze(1)], offsets
 
 
 class NormalizedQRNNLayer(nn.Module):
@@ -107,22 +109,22 @@ class NormalizedQRNNLayer(nn.Module):
         real = torch.float64 if gates.dtype == torch.float64 else torch.float32
         scale, shift = self.scale.to(real), self.shift.to(real)
         shape = (self.hidden_size, self.kernel_size, self.pooling, self.direction)
-        on_cpu = gates.device.type == "cpu"
+        native = ops.has_kernels(gates.device)
         if not self.training:
             factor = scale * torch.rsqrt(self.running_var.to(real) + _EPS)
             coefficients = torch.stack((self.running_mean.to(real), factor, shift))
-            if on_cpu:
+            if native:
                 return ops.gate_pool(gates, coefficients, None, offsets, None, None, *shape, 0.0)[0]
             directions = self.weight.shape[0]
             return portable.pool(gates, coefficients, offsets, *shape[:3], directions)
-        seed = functional.draw_seed(self.zoneout)
-        if self.synchronised or not on_cpu:
+        seed = functional.draw_seed(self.zoneout, gates.device)
+        if self.synchronised or not native:
             directions = self.weight.shape[0]
             summed = sum_taps(gates.to(real), offsets, self.kernel_size, directions)
             mean, variance, count = batch_moments(summed, self.synchronised)
             self._update(torch.stack((mean, variance)), count)
             coefficients = torch.stack((mean, scale * torch.rsqrt(variance + _EPS), shift))
-            if not on_cpu:
+            if not native:
                 return portable.gate_pool(
                     summed, coefficients, offsets, self.hidden_size, self.pooling, directions,
                     self.zoneout,

@@ -11,15 +11,15 @@ from .ops.layout import checked_probability
 __all__ = ["dropout", "forget_mult", "qrnn_pool"]
 
 
-def as_lengths(lengths: Tensor | None) -> Tensor | None:
-    """Lengths as the operators want them."""
+def as_lengths(lengths: Tensor | None, device: torch.device | None = None) -> Tensor | None:
+    """Lengths as the operators want them, on a device if one is given."""
     if lengths is None:
         return None
     if not isinstance(lengths, Tensor):
         lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths must be integers, got {lengths.dtype}")
-    return lengths.to(torch.int64)
+    return lengths.to(device, torch.int64)
 
 
 def forget_mult(
@@ -33,17 +33,19 @@ def forget_mult(
     """``h[t] = f[t] * h[t-1] + x[t]`` along the second dimension.
 
     Args:
-        f: [batch, time, width], float32, bfloat16 or float64; any strides with neighbouring
-            channels, so that the transpose of a [time, batch, width] tensor costs nothing.
+        f: [batch, time, width], float32, bfloat16 or float64, on CUDA devices float16 too; any
+            strides with neighbouring channels, so that the transpose of a [time, batch, width]
+            tensor costs nothing.
         x: As ``f``.
         h0: State before the first step, [batch, width]; zeros when absent.
         lengths: Steps of each sequence, integers [batch] in [0, time]; all when absent. Padding is
-            neither read nor computed: outputs and gradients are zero there.
+            neither read nor computed: outputs and gradients are zero there. On CUDA devices they
+            are not read by the host, and those out of range are clamped.
         reverse: Run from the last step to the first.
 
     Returns:
-        h, as ``f``. Differentiable any number of times. bfloat16 is storage only: the state is
-        float32.
+        h, as ``f``. Differentiable any number of times. Types of 16 bits are storage only: the
+        state is float32.
 
     Raises:
         TypeError: A dtype is not supported, or dtypes differ.
@@ -51,12 +53,18 @@ def forget_mult(
 
     The scan is Merity's "forget mult" and the recurrence of section 12.2 of the specification.
     """
-    return ops.forget_mult(f, x, h0, None, as_lengths(lengths), reverse)
+    return ops.forget_mult(f, x, h0, None, as_lengths(lengths, f.device), reverse)
 
 
-def draw_seed(probability: float) -> Tensor | None:
-    """A seed for zoneout or dropout from torch's random state; none where nothing is random."""
-    return torch.randint(2**63 - 1, ()) if probability else None
+def draw_seed(probability: float, device: torch.device | None = None) -> Tensor | None:
+    """A seed for zoneout or dropout from torch's random state; none where nothing is random.
+
+    For a CUDA device it is drawn there, so that a CUDA graph draws another one at each replay.
+    """
+    if not probability:
+        return None
+    on_cuda = device is not None and device.type == "cuda"
+    return torch.randint(2**63 - 1, (), device=device if on_cuda else None)
 
 
 def dropout(x: Tensor, probability: float, training: bool = True) -> Tensor:
@@ -131,7 +139,8 @@ def qrnn_pool(
     Bradbury, Merity, Xiong and Socher, "Quasi-Recurrent Neural Networks" (2016), section 2.1;
     zoneout as in section 12.2 of the specification: no rescaling.
     """
+    seed = draw_seed(zoneout, z.device)
     h, _, last = ops.qrnn_pool(
-        z, f, o, i, h0, as_lengths(lengths), draw_seed(zoneout), float(zoneout), reverse
+        z, f, o, i, h0, as_lengths(lengths, z.device), seed, float(zoneout), reverse
     )
     return (h, last) if return_state else h

@@ -166,8 +166,9 @@ class QRNN(nn.Module):
             assert isinstance(output, Tensor)
             return output.squeeze(0 if self.batch_first else 1), last.squeeze(1)
         if self.batch_first:
-            return self._layers(input, hx, None, functional.as_lengths(lengths))
-        output, last = self._layers(input.transpose(0, 1), hx, None, functional.as_lengths(lengths))
+            return self._layers(input, hx, None, functional.as_lengths(lengths, input.device))
+        lengths = functional.as_lengths(lengths, input.device)
+        output, last = self._layers(input.transpose(0, 1), hx, None, lengths)
         return output.transpose(0, 1), last
 
     def _forward_packed(
@@ -177,7 +178,8 @@ class QRNN(nn.Module):
             raise ValueError(
                 f"input must have {self.input_size} channels, got {packed.data.shape[-1]}"
             )
-        to_ragged, from_ragged, offsets = _ragged_order(packed.batch_sizes)
+        order = _ragged_order(packed.batch_sizes)
+        to_ragged, from_ragged, offsets = (index.to(packed.data.device) for index in order)
         if hx is not None and packed.sorted_indices is not None:
             hx = hx.index_select(1, packed.sorted_indices)
         output, last = self._layers(packed.data.index_select(0, to_ragged), hx, offsets, None)
@@ -210,7 +212,7 @@ class QRNN(nn.Module):
                 h0,
                 offsets,
                 lengths,
-                functional.draw_seed(zoneout),
+                functional.draw_seed(zoneout, gates.device),
                 self.hidden_size,
                 self.kernel_size,
                 self.pooling,
@@ -236,15 +238,17 @@ class QRNN(nn.Module):
 def gate_product(rows: Tensor, weight: Tensor) -> Tensor:
     """Every tap of every gate of every row: [.., D * k * G * H] of [.., C] and [D, k, G * H, C].
 
-    A time-major tensor keeps its memory order. Under autocast to float16, which has no kernels, the
-    product is widened.
+    A time-major tensor keeps its memory order. Under autocast to float16, for which only CUDA has
+    kernels, the product is widened.
     """
     flat = weight.flatten(0, 2)
     if rows.dim() == 3 and rows.stride(0) < rows.stride(1):
         gates = nn.functional.linear(rows.transpose(0, 1), flat).transpose(0, 1)
     else:
         gates = nn.functional.linear(rows, flat)
-    return gates.float() if gates.dtype == torch.float16 else gates
+    if gates.dtype == torch.float16 and not ops.has_float16(gates.device):
+        return gates.float()
+    return gates
 
 
 def _ragged_order(batch_sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -23,7 +23,8 @@ from .pooling import refuse_second_gradients, save_nothing
 from .scan import sequence_count
 
 
-def _check_heads(width: int, heads: int) -> None:
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless the heads divide the width."""
     if heads < 1 or width % heads:
         raise ValueError(f"the number of heads must divide the width {width}, got {heads}")
 
@@ -43,7 +44,7 @@ def attend(
             f"got {logits.dtype} of shape {tuple(logits.shape)}"
         )
     width, heads = states.shape[-1], logits.shape[-1]
-    _check_heads(width, heads)
+    check_heads(width, heads)
     sequences = Sequences(states, offsets, lengths)
     weights = new_rows(logits, heads)
     pooled = torch.empty(sequences.count, width, dtype=states.dtype)

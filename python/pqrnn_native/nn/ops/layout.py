@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ... import _core
+from ... import _core, cuda
 
 POOLINGS = ("f", "fo", "ifo")
 GATES = {"f": 2, "fo": 3, "ifo": 4}
@@ -14,6 +14,19 @@ _ABSENT = (0, 0, 0)
 _BIG = 4 << 20  # bytes; below that malloc hands out memory that it has touched before
 
 _View = tuple[int, int, int]
+
+CHECKPOINT_STEPS = 8  # between the states that CUDA kernels keep for a backward pass
+_HAS_CUDA = cuda.is_built()
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Whether the operators work on a device."""
+    return device.type == "cpu" or (_HAS_CUDA and device.type == "cuda")
+
+
+def has_float16(device: torch.device) -> bool:
+    """Whether the operators take float16 there."""
+    return _HAS_CUDA and device.type == "cuda"
 
 
 def checked_rows(name: str, value: Tensor, like: Tensor) -> Tensor:
@@ -28,7 +41,7 @@ def checked_rows(name: str, value: Tensor, like: Tensor) -> Tensor:
 def checked(value: Tensor) -> Tensor:
     """``value`` with neighbouring channels, on a device and of a dtype that kernels take."""
     if value.device.type != "cpu":
-        raise ValueError(f"this build has CPU kernels only, got a tensor on {value.device}")
+        raise ValueError(f"tensors must be on one device, the CPU, got one on {value.device}")
     if value.dtype not in ELEMENTS:
         raise TypeError(f"dtype must be float32, bfloat16 or float64, got {value.dtype}")
     return value if value.stride(-1) == 1 or value.shape[-1] == 1 else value.contiguous()
@@ -133,6 +146,26 @@ def new_rows(like: Tensor, width: int) -> Tensor:
         batch, time, _ = like.shape
         return flat.view(time, batch, width).transpose(0, 1)
     return flat.view(*like.shape[:-1], width)
+
+
+def kept_states(like: Tensor, offsets: Tensor | None, pooling: str, width: int) -> Tensor:
+    """Uninitialised: what a pooling of rows keeps for its backward pass.
+
+    On the CPU all states c, [.., width]; nothing for pooling f, whose h is c. On a CUDA device the
+    states before every eighth step, [slots, width], from which the others are computed again.
+    """
+    if like.device.type == "cuda":
+        if offsets is None:
+            slots = like.shape[0] * (-(-like.shape[1] // CHECKPOINT_STEPS))
+        else:
+            slots = like.shape[0] // CHECKPOINT_STEPS + offsets.shape[0] - 1
+        return like.new_empty(slots, width)
+    return like.new_empty(0) if pooling == "f" else empty_rows(like, width)
+
+
+def saved_states(h: Tensor, c: Tensor, pooling: str) -> Tensor:
+    """The one of a pooling's outputs that its backward pass wants."""
+    return h if pooling == "f" and h.device.type != "cuda" else c
 
 
 def checked_probability(name: str, value: float) -> float:

@@ -22,8 +22,10 @@ from .layout import (
     checked_rows,
     checked_state,
     empty_rows,
+    kept_states,
     new_rows,
     real_dtype,
+    saved_states,
     view_of,
 )
 from .pooling import check_kind, pool_shape, refuse_second_gradients, save_nothing
@@ -76,7 +78,7 @@ def gate_pool(
     """``(h, c, last)`` from pre-activations: sum of taps, ``(p - mean) * scale + shift``, pooling.
 
     ``coefficients`` [3, D * G * H] holds mean, scale and shift in float32 (float64 for float64).
-    h and c are [.., D * H], h0 and last [n, D, H]. Pooling f leaves c empty.
+    h is [.., D * H], h0 and last [n, D, H], c what :func:`.layout.kept_states` says.
     """
     gates = checked(gates)
     channels = packed_width(gates, hidden, taps, pooling, direction)
@@ -115,7 +117,7 @@ def fake_pool(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Shapes that a pooling of packed pre-activations returns."""
     directions = direction_count(direction)
-    c = gates.new_empty(0) if pooling == "f" else empty_rows(gates, directions * hidden)
+    c = kept_states(gates, offsets, pooling, directions * hidden)
     last = gates.new_empty(sequence_count(gates, offsets), directions, hidden)
     return empty_rows(gates, directions * hidden), c, last
 
@@ -236,8 +238,10 @@ def _save_gate_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...
     h, c, _ = output
     pooling = inputs[8]
     ctx.set_materialize_grads(False)
+    if c.device.type == "cuda":
+        ctx.mark_non_differentiable(c)
     ctx.save_for_backward(
-        gates, coefficients, h0, h if pooling == "f" else c, offsets, lengths, seed
+        gates, coefficients, h0, saved_states(h, c, pooling), offsets, lengths, seed
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from ... import _core
-from .layout import Sequences, address_of, checked, empty_rows, new_rows, view_of
+from .layout import Sequences, address_of, checked, empty_rows, new_rows, saved_states, view_of
 from .packed import (
     check_real,
     direction_count,
@@ -208,7 +208,7 @@ def _save_norm_gate_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor
     gates, weight, bias, h0, offsets, lengths, seed, *ctx.settings = inputs
     h, c, _, summed, moments = output
     taps, pooling = inputs[8:10]
-    ctx.mark_non_differentiable(summed, moments)
+    ctx.mark_non_differentiable(summed, moments, *((c,) if c.device.type == "cuda" else ()))
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(
         gates if taps == 1 else summed,
@@ -216,7 +216,7 @@ def _save_norm_gate_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor
         weight,
         bias,
         h0,
-        h if pooling == "f" else c,
+        saved_states(h, c, pooling),
         offsets,
         lengths,
         seed,

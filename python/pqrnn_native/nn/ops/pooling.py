@@ -19,7 +19,9 @@ from .layout import (
     checked_rows,
     checked_state,
     empty_rows,
+    kept_states,
     new_rows,
+    saved_states,
     seed_of,
     threads_for,
     threshold_of,
@@ -87,7 +89,7 @@ def qrnn_pool(
     zoneout: float,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``(h, c, last)`` of gates that are activated already; pooling f leaves c empty."""
+    """``(h, c, last)`` of gates that are activated already; c is :func:`.layout.kept_states`."""
     z = checked(z)
     gates = (z, checked_rows("f", f, z), o, i)
     o, i = (g if g is None else checked_rows(n, g, z) for n, g in (("o", o), ("i", i)))
@@ -133,7 +135,7 @@ def _(
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     width = z.shape[-1]
-    c = z.new_empty(0) if o is None else empty_rows(z, width)
+    c = kept_states(z, None, _pooling_of(o, i), width)
     return empty_rows(z, width), c, z.new_empty(z.shape[0], width)
 
 
@@ -217,7 +219,9 @@ def _save_qrnn_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...
     z, f, o, i, h0, lengths, seed, ctx.zoneout, ctx.reverse = inputs
     h, c, _ = output
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(z, f, o, i, h0, h if o is None else c, lengths, seed)
+    if c.device.type == "cuda":
+        ctx.mark_non_differentiable(c)
+    ctx.save_for_backward(z, f, o, i, h0, saved_states(h, c, _pooling_of(o, i)), lengths, seed)
 
 
 def _qrnn_pool_gradients(

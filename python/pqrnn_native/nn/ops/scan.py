@@ -146,11 +146,15 @@ def _first_steps(
     """Masks [.., 1] of first and of valid steps, and for ragged rows the sequence of each."""
     if offsets is None:
         batch, time, _ = f.shape
-        steps = torch.arange(time).unsqueeze(0)
-        ends = torch.full((batch, 1), time) if lengths is None else lengths.unsqueeze(1)
+        steps = torch.arange(time, device=f.device).unsqueeze(0)
+        ends = (
+            torch.full((batch, 1), time, device=f.device)
+            if lengths is None
+            else lengths.unsqueeze(1)
+        )
         first = steps == (ends - 1 if reverse else 0)
         return first.unsqueeze(-1), (steps < ends).unsqueeze(-1), None
-    rows = torch.arange(f.shape[0])
+    rows = torch.arange(f.shape[0], device=f.device)
     owner = torch.searchsorted(offsets, rows, right=True) - 1
     edge = offsets[1:][owner] - 1 if reverse else offsets[:-1][owner]
     return (rows == edge).unsqueeze(-1), torch.ones_like(rows, dtype=torch.bool)[:, None], owner
