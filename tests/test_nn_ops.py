@@ -354,6 +354,22 @@ def samples() -> Iterator[Sample]:
     def dropout(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
         return Batch(layout).rows(rng, 4), torch.tensor(7), 0.25
 
+    def tokens(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
+        return torch.from_numpy(rng.integers(0, 256, 9, np.uint8)), torch.tensor([0, 4, 4, 9])
+
+    def hash_tokens(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
+        return *tokens(rng, layout), layout
+
+    def expand_features(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
+        return ops.hash_tokens(*tokens(rng, layout), "signed"), 40, getattr(torch, layout)
+
+    def token_features(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
+        return *tokens(rng, layout), 40, "unsigned", getattr(torch, layout)
+
+    def ternary_linear(rng: np.random.Generator, layout: str) -> tuple[Any, ...]:
+        fingerprints = ops.hash_tokens(*tokens(rng, layout), "signed")
+        return fingerprints, torch.ones(8, 48, requires_grad=True)
+
     def sampler(make: Any, layout: str) -> Callable[[np.random.Generator], tuple[Any, ...]]:
         return lambda rng: make(rng, layout)
 
@@ -369,6 +385,10 @@ def samples() -> Iterator[Sample]:
         ("attend", attend, ("lengths", "ragged")),
         ("attend_backward", attend_backward, ("time", "ragged")),
         ("dropout", dropout, ("time", "ragged")),
+        ("hash_tokens", hash_tokens, ("signed", "unsigned")),
+        ("expand_features", expand_features, ("int8", "bfloat16", "int64")),
+        ("token_features", token_features, ("float32", "int64")),
+        ("ternary_linear", ternary_linear, ("",)),
     ):
         for layout in layouts:
             yield name, sampler(make, layout)

@@ -79,6 +79,15 @@ PQRNN_HD std::int64_t first_checkpoint(const Sequences& q, std::int64_t n) {
   return q.offsets ? sequence_begin(q, n) / kBatch + n : n * ((q.steps + kBatch - 1) / kBatch);
 }
 
+// Of the slots up to the next sequence's, those that this one's steps leave over.
+template <class S, int V>
+PQRNN_HD void clear_checkpoints(const Sequences& q, std::int64_t n, std::int64_t length, S* channel,
+                                std::int64_t row) {
+  const std::int64_t last = n + 1 == q.count ? checkpoint_slots(q) : first_checkpoint(q, n + 1);
+  std::int64_t slot = first_checkpoint(q, n) + (length + kBatch - 1) / kBatch;
+  for (; slot < last; ++slot) store_zeros<S, V>(channel + slot * row);
+}
+
 // A thread's share of the work. Steps are counted in the order of the direction: index 0 is the
 // last row of a sequence that is walked from its end.
 struct Item {

@@ -49,6 +49,9 @@ PQRNN_HD void pool_forward(const PoolArgs& a, const Item& item) {
   S* checkpoint = static_cast<S*>(a.checkpoints);
   const std::int64_t row = a.directions * a.width;
   if (checkpoint) {
+    if (item.chunk == 0) {
+      clear_checkpoints<S, V>(a.sequences, item.n, w.length, checkpoint + channel, row);
+    }
     checkpoint += (first_checkpoint(a.sequences, item.n) + w.begin / kBatch) * row + channel;
   }
   A state[V];

@@ -294,6 +294,7 @@ void test_pool(std::int64_t longest, bool ragged, std::int64_t chunk_steps, bool
       }
     }
   }
+  for (const S& value : checkpoints) good &= kind == Kind::scan || widen(value) == widen(value);
   for (std::size_t at = 0; raw && at < expected_sums.size(); ++at) {
     double sum = 0;
     for (std::size_t part = at; part < sums.size(); part += expected_sums.size()) sum += sums[part];
