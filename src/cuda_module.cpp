@@ -1,6 +1,6 @@
-// The Python module _cuda: raw device addresses and a stream in. Callers (pqrnn_native/nn/ops/) have
-// checked dtypes, shapes and strides; what only device memory can tell, lengths and offsets, the
-// kernels clamp. Nothing here waits for the device.
+// The Python module _cuda: raw device addresses and a stream in. Callers (pqrnn_native/nn/ops/)
+// have checked dtypes, shapes and strides; what only device memory can tell, lengths and offsets,
+// the kernels clamp. Nothing here waits for the device.
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
@@ -285,8 +285,7 @@ void hash_tokens(const Queue& queue, std::int64_t tokens, Address bytes, std::in
 void expand_features(const Queue& queue, std::int64_t tokens, Address bytes,
                      std::int64_t byte_count, Address offsets, bool is_signed, Address fingerprints,
                      std::int64_t size, int type, Address features) {
-  cuda::ProjectArgs a =
-      tokens_args(tokens, bytes, byte_count, offsets, is_signed, fingerprints);
+  cuda::ProjectArgs a = tokens_args(tokens, bytes, byte_count, offsets, is_signed, fingerprints);
   a.size = size;
   a.type = static_cast<cuda::FeatureType>(type);
   a.features = pointer(features);
@@ -295,9 +294,9 @@ void expand_features(const Queue& queue, std::int64_t tokens, Address bytes,
 
 void ternary_product(const Queue& queue, std::int64_t tokens, std::int64_t size,
                      std::int64_t outputs, Address fingerprints, Address weight, Address out) {
-  const cuda::ProductArgs a = {
-      tokens, size, outputs, pointer<const std::uint64_t>(fingerprints), pointer(weight),
-      pointer(out)};
+  const cuda::ProductArgs a = {tokens,          size,
+                               outputs,         pointer<const std::uint64_t>(fingerprints),
+                               pointer(weight), pointer(out)};
   queue.run(cuda::ternary_product, a);
 }
 
@@ -351,8 +350,8 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
   m.def("plan", &plan, py::arg("device"), py::arg("channels"), py::arg("longest"),
         py::arg("element"));
   m.def("multiprocessors", &multiprocessors, py::arg("device"));
-  m.def("pool_forward", &pool_forward, no_gil, py::arg("queue"), py::arg("shape"),
-        py::arg("gates"), py::arg("h0"), py::arg("h"), py::arg("checkpoints"), py::arg("last"));
+  m.def("pool_forward", &pool_forward, no_gil, py::arg("queue"), py::arg("shape"), py::arg("gates"),
+        py::arg("h0"), py::arg("h"), py::arg("checkpoints"), py::arg("last"));
   m.def("pool_backward", &pool_backward, no_gil, py::arg("queue"), py::arg("shape"),
         py::arg("gates"), py::arg("gh"), py::arg("glast"), py::arg("h0"), py::arg("states"),
         py::arg("checkpoints"), py::arg("gradients"), py::arg("gh0"));
@@ -368,8 +367,8 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
         py::arg("moments"), py::arg("coefficients"), py::arg("weight"), py::arg("bias"),
         py::arg("eps"));
   m.def("spread_gates", &spread_gates, no_gil, py::arg("queue"), py::arg("sequences"),
-        py::arg("width"), py::arg("direction"), py::arg("taps"), py::arg("element"),
-        py::arg("sum"), py::arg("dy"), py::arg("coefficients"), py::arg("gradient"));
+        py::arg("width"), py::arg("direction"), py::arg("taps"), py::arg("element"), py::arg("sum"),
+        py::arg("dy"), py::arg("coefficients"), py::arg("gradient"));
   m.def("attend_forward", &attend_forward, no_gil, py::arg("queue"), py::arg("sequences"),
         py::arg("width"), py::arg("heads"), py::arg("element"), py::arg("states"),
         py::arg("logits"), py::arg("weights"), py::arg("pooled"));

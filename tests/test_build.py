@@ -78,7 +78,11 @@ def test_version_is_that_of_cmake() -> None:
 
 @needs_sources
 def test_csrc_includes_neither_python_nor_torch() -> None:
-    files = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".h", ".cpp", ".inc")]
+    files = [
+        path
+        for path in (ROOT / "csrc").rglob("*")
+        if path.suffix in (".h", ".cpp", ".inc", ".cu", ".cuh")
+    ]
     assert len(files) > 20
     forbidden = re.compile(r'#\s*include\s*[<"](Python\.h|pybind11|torch|ATen|c10)')
     found = [str(path) for path in files if forbidden.search(path.read_text("utf-8"))]

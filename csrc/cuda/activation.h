@@ -38,7 +38,8 @@ PQRNN_HD double hyperbolic_tangent(double x) { return tanh(x); }
 // 1 - 2 / (exp(2x) + 1) cancels near 0; below 0.2 the Taylor sum to x^7 is exact to 6e-8 of x.
 PQRNN_HD float hyperbolic_tangent(float x) {
   const float square = x * x;
-  const float near = x + x * square * (-0.33333333f + square * (0.13333333f + square * -0.053968254f));
+  const float near =
+      x + x * square * (-0.33333333f + square * (0.13333333f + square * -0.053968254f));
   const float far = 1.0f - fast_quotient(2.0f, fast_exp(2.0f * x) + 1.0f);
   return square < 0.04f ? near : far;
 }

@@ -85,9 +85,9 @@ PQRNN_HD void draw_kept(const PoolArgs& a, const Item& item, const Walk& w, std:
   for (int k = 0; k < kBatch; ++k) {
     PQRNN_UNROLL
     for (int v = 0; v < V; ++v) {
-      const std::uint32_t word =
-          random_word(seed, item.channel + v, static_cast<std::uint32_t>(w.step(index + k)),
-                      static_cast<std::uint32_t>(item.n), static_cast<std::uint32_t>(item.direction));
+      const std::uint32_t word = random_word(
+          seed, item.channel + v, static_cast<std::uint32_t>(w.step(index + k)),
+          static_cast<std::uint32_t>(item.n), static_cast<std::uint32_t>(item.direction));
       kept[v] |= static_cast<std::uint32_t>(word < a.zoneout) << k;
     }
   }

@@ -1,7 +1,7 @@
 // Which rows belong together. As on the CPU, element (s, t, c) of a tensor lies at
 //   data + s * sequence + (offsets ? offsets[s] : 0) * step + t * step + c
-// Lengths and offsets are read by the kernels alone, so the host cannot check them: they are clamped
-// to the memory that there is.
+// Lengths and offsets are read by the kernels alone, so the host cannot check them: they are
+// clamped to the memory that there is.
 #pragma once
 
 #include "cuda/hd.h"

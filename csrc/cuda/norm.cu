@@ -78,8 +78,7 @@ cudaError_t moments_as(const NormArgs& a, cudaStream_t stream) {
 
 template <class S>
 cudaError_t spread_as(const NormArgs& a, cudaStream_t stream) {
-  const std::int64_t threads =
-      a.directions * a.width / kChannels<S> * total_rows(a.sequences);
+  const std::int64_t threads = a.directions * a.width / kChannels<S> * total_rows(a.sequences);
   if (threads == 0) return cudaSuccess;
   spread_kernel<S><<<static_cast<unsigned>(ceil_div(threads, 256)), 256, 0, stream>>>(a);
   return cudaGetLastError();

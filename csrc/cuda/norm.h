@@ -21,10 +21,10 @@ struct NormArgs {
 
   // moments
   std::int64_t row_blocks;
-  void* partial;                     // [row_blocks, 3, D * width] of arithmetic type: count, mean, M2
-  void* moments;                     // [2, D * width]: mean and variance; nullptr: only sum the taps
-  void* coefficients_out;            // [3, D * width]: mean, weight / sqrt(variance + eps), bias
-  const void *weight, *bias;         // [D * width]
+  void* partial;              // [row_blocks, 3, D * width] of arithmetic type: count, mean, M2
+  void* moments;              // [2, D * width]: mean and variance; nullptr: only sum the taps
+  void* coefficients_out;     // [3, D * width]: mean, weight / sqrt(variance + eps), bias
+  const void *weight, *bias;  // [D * width]
   double eps;
 
   // gradient: dy + offset + (p - mean) * slope, to every tap that fed the step
@@ -65,8 +65,7 @@ PQRNN_HD void sum_taps(const NormArgs& a, const RowCursor& row, std::int64_t cha
     const std::int64_t source = tap_row(reverse, a.taps, row.t, j);
     if (source < 0 || source >= row.length) continue;
     const S* from = row_at<S>(a.gates, row.n, row.begin, source);
-    const Pack<S, V> pack =
-        load_pack<S, V>(from + (direction * a.taps + j) * a.width + inside);
+    const Pack<S, V> pack = load_pack<S, V>(from + (direction * a.taps + j) * a.width + inside);
     PQRNN_UNROLL
     for (int v = 0; v < V; ++v) out[v] += widen(pack.lane[v]);
   }

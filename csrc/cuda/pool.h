@@ -68,9 +68,9 @@ struct PoolArgs {
   void* carries;             // [n, chunks, 2, D * H] of arithmetic type; several chunks only
 };
 
-// Checkpoints of sequence n start at first_checkpoint. A ragged sequence of y rows from row x on has
-// ceil(y / K) of them and the next one starts floor((x + y) / K) - floor(x / K) + 1 later, which is
-// no less.
+// Checkpoints of sequence n start at first_checkpoint. A ragged sequence of y rows from row x on
+// has ceil(y / K) of them and the next one starts floor((x + y) / K) - floor(x / K) + 1 later,
+// which is no less.
 PQRNN_HD constexpr std::int64_t checkpoint_slots(const Sequences& q) {
   return q.offsets ? q.rows / kBatch + q.count : q.count * ceil_div(q.steps, kBatch);
 }

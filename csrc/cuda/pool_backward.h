@@ -108,9 +108,9 @@ struct Sums {
     PQRNN_UNROLL
     for (int slot = 0; slot < gate_slots; ++slot) {
       if (!has_slot(kind, slot)) continue;
-      const std::int64_t at =
-          (item.n * a.chunks + item.chunk) * 2 * a.channels + a.coefficient[slot] +
-          item.direction * a.coefficient_direction + item.channel;
+      const std::int64_t at = (item.n * a.chunks + item.chunk) * 2 * a.channels +
+                              a.coefficient[slot] + item.direction * a.coefficient_direction +
+                              item.channel;
       store_real(dy[slot], a.sums, at);
       store_real(product[slot], a.sums, at + a.channels);
     }
@@ -203,8 +203,8 @@ PQRNN_HD void pool_backward(const PoolArgs& a, const Item& item) {
           gc += g;
         }
         const A live = held ? A(0) : gc;  // what reaches the gates
-        const A past = kind == Kind::ifo || kind == Kind::scan ? before[k][v]
-                                                               : before[k][v] - step.z;
+        const A past =
+            kind == Kind::ifo || kind == Kind::scan ? before[k][v] : before[k][v] - step.z;
         out[gate_z][v] = sums.template put<gate_z>(norm, live * step.in(), step.z, p(gate_z), v);
         out[gate_f][v] = sums.template put<gate_f>(norm, live * past, step.f, p(gate_f), v);
         if constexpr (has_input_gate(kind)) {

@@ -15,7 +15,8 @@ template <class S, Kind kind, bool raw>
 __global__ __launch_bounds__(kPoolThreads) void compose_forward_kernel(const PoolArgs a) {
   constexpr int V = kChannels<S>;
   const std::int64_t thread = thread_index();
-  if (thread < pool_threads(a, V)) compose_forward<S, V, kind, raw>(a, item_of(thread, a, V, false));
+  if (thread < pool_threads(a, V))
+    compose_forward<S, V, kind, raw>(a, item_of(thread, a, V, false));
 }
 
 template <class S, Kind kind, bool raw>
@@ -29,7 +30,8 @@ template <class S, Kind kind, bool raw>
 __global__ __launch_bounds__(kPoolThreads) void compose_backward_kernel(const PoolArgs a) {
   constexpr int V = kChannels<S>;
   const std::int64_t thread = thread_index();
-  if (thread < pool_threads(a, V)) compose_backward<S, V, kind, raw>(a, item_of(thread, a, V, true));
+  if (thread < pool_threads(a, V))
+    compose_backward<S, V, kind, raw>(a, item_of(thread, a, V, true));
 }
 
 template <class S, Kind kind, bool raw>

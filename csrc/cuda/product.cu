@@ -1,8 +1,9 @@
-// out[M, N] = features[M, F] * weight[N, F]^T without features in memory: 64 features of a token are
-// one pair of its code words, from which the matrix units' operands are made in registers.
+// out[M, N] = features[M, F] * weight[N, F]^T without features in memory: 64 features of a token
+// are one pair of its code words, from which the matrix units' operands are made in registers.
 //
-// A block has 128 tokens, whose fingerprints its 128 threads carry along, and 64 outputs. A warp has 32
-// tokens: two tiles of 16 times eight tiles of 8 outputs, mma.m16n8k16 in bfloat16 with float32 sums.
+// A block has 128 tokens, whose fingerprints its 128 threads carry along, and 64 outputs. A warp
+// has 32 tokens: two tiles of 16 times eight tiles of 8 outputs, mma.m16n8k16 in bfloat16 with
+// float32 sums.
 #include "cuda/project.h"
 
 #include "cuda/launch.cuh"
@@ -13,8 +14,8 @@ namespace {
 constexpr int kTokens = 128;
 constexpr int kOutputs = 64;
 constexpr int kFeatures = 64;  // of a round: one pair of code words
-// Words of 32 bits in a row of weights; 36 = 4 modulo 32, so that the eight rows and four columns that
-// a warp reads at once lie in 32 banks.
+// Words of 32 bits in a row of weights; 36 = 4 modulo 32, so that the eight rows and four columns
+// that a warp reads at once lie in 32 banks.
 constexpr int kWeightStride = kFeatures / 2 + 4;
 
 __device__ void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
@@ -50,7 +51,8 @@ __global__ __launch_bounds__(kTokens) void product_kernel(const ProductArgs a) {
 
   Fingerprint f = {0, 0};  // codes of nothing: zeros only in the first round, but never written out
   if (first_token + thread < a.tokens) {
-    f = {a.fingerprints[2 * (first_token + thread)], a.fingerprints[2 * (first_token + thread) + 1]};
+    f = {a.fingerprints[2 * (first_token + thread)],
+         a.fingerprints[2 * (first_token + thread) + 1]};
   }
   float sum[2][8][4] = {};
   WeightPart part;

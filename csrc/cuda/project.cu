@@ -1,5 +1,5 @@
-// A block hashes kTokens tokens, a thread each, follows their code words into shared memory, and then
-// writes features, sixteen bytes a thread.
+// A block hashes kTokens tokens, a thread each, follows their code words into shared memory, and
+// then writes features, sixteen bytes a thread.
 #include "cuda/project.h"
 
 #include "cuda/launch.cuh"
@@ -19,11 +19,9 @@ __global__ void hash_kernel(const ProjectArgs a) {
   a.fingerprints[2 * token + 1] = f.high;
 }
 
-// Rows of shared memory have an odd number of words, so that the 32 threads that each fill one write
-// to different banks.
-__device__ int code_stride(std::int64_t size) {
-  return static_cast<int>(ceil_div(size, 32)) | 1;
-}
+// Rows of shared memory have an odd number of words, so that the 32 threads that each fill one
+// write to different banks.
+__device__ int code_stride(std::int64_t size) { return static_cast<int>(ceil_div(size, 32)) | 1; }
 
 __device__ void follow_codes(const ProjectArgs& a, std::int64_t first, std::uint64_t* codes) {
   const std::int64_t token = first + threadIdx.x;
@@ -61,8 +59,7 @@ __global__ __launch_bounds__(kThreads) void expand_kernel(const ProjectArgs a) {
   }
   for (int i = threadIdx.x; i < tokens * size; i += kThreads) {
     const int token = i / size, feature = i - token * size;
-    const std::uint32_t bits =
-        feature_bits<type>(groups_at(codes + token * stride, feature) & 3u);
+    const std::uint32_t bits = feature_bits<type>(groups_at(codes + token * stride, feature) & 3u);
     memcpy(out + static_cast<std::int64_t>(i) * bytes, &bits, bytes);
   }
 }

@@ -13,14 +13,15 @@ enum class FeatureType : int { int8 = 0, f16 = 1, bf16 = 2, f32 = 3, packed = 4 
 
 struct ProjectArgs {
   std::int64_t tokens;
-  std::int64_t size;            // F; packed features have ceil(F / 32) words of 64 bits
+  std::int64_t size;  // F; packed features have ceil(F / 32) words of 64 bits
   FeatureType type;
-  const std::uint8_t* bytes;    // of all tokens, one after the other; not read by expand_features
+  const std::uint8_t* bytes;  // of all tokens, one after the other; not read by expand_features
   std::int64_t byte_count;
   const std::int64_t* offsets;  // [tokens + 1]; token i is bytes[offsets[i]:offsets[i + 1]]
-  bool is_signed;               // char: bytes from 0x80 on are negative, as the public code has them
-  std::uint64_t* fingerprints;  // [tokens, 2]; hash_tokens writes, others read unless there are bytes
-  void* features;               // [tokens, F], or uint64 [tokens, ceil(F / 32)]
+  bool is_signed;  // char: bytes from 0x80 on are negative, as the public code has them
+  std::uint64_t*
+      fingerprints;  // [tokens, 2]; hash_tokens writes, others read unless there are bytes
+  void* features;    // [tokens, F], or uint64 [tokens, ceil(F / 32)]
 };
 
 struct ProductArgs {
@@ -112,7 +113,9 @@ PQRNN_HD std::uint32_t feature_bits(std::uint32_t group) {
 }
 
 template <FeatureType type>
-constexpr int kFeatureBytes = type == FeatureType::int8 ? 1 : type == FeatureType::f32 ? 4 : 2;
+constexpr int kFeatureBytes = type == FeatureType::int8  ? 1
+                              : type == FeatureType::f32 ? 4
+                                                         : 2;
 
 // Sixteen bytes of neighbouring features from the low bits of `groups`.
 struct Vector {
@@ -141,8 +144,8 @@ PQRNN_HD std::uint32_t groups_at(const std::uint64_t* codes, std::int64_t first)
   return static_cast<std::uint32_t>(word);
 }
 
-// Two neighbouring features, groups in the low four bits, as two bfloat16: an operand of mma. Group 3
-// is minus zero, which a product does not notice.
+// Two neighbouring features, groups in the low four bits, as two bfloat16: an operand of mma. Group
+// 3 is minus zero, which a product does not notice.
 PQRNN_HD std::uint32_t bfloat16_pair(std::uint32_t groups) {
   const std::uint32_t nonzero = (groups ^ groups >> 1) & 5u;
   const std::uint32_t ones = ((nonzero | nonzero << 14) & 0x10001u) * 0x3F80u;

@@ -57,7 +57,9 @@ bool near(S actual, double expected, double tolerance) {
 
 // Which storage rounds how.
 template <class S>
-constexpr double kTolerance = sizeof(S) == 8 ? 1e-12 : sizeof(S) == 4 ? 2e-5 : 2e-2;
+constexpr double kTolerance = sizeof(S) == 8   ? 1e-12
+                              : sizeof(S) == 4 ? 2e-5
+                                               : 2e-2;
 
 template <class S>
 constexpr Element kElement = sizeof(S) == 8   ? Element::f64
@@ -192,7 +194,8 @@ void test_pool(std::int64_t longest, bool ragged, std::int64_t chunk_steps, bool
   a.glast = has_glast ? glast.data() : nullptr;
   a.gh0 = gh0.data();
   a.chunk_steps = chunk_steps ? chunk_steps : std::int64_t{1} << 40;
-  a.chunks = chunk_steps ? ceil_div(ragged ? std::max<std::int64_t>(k.rows, 1) : longest, chunk_steps) : 1;
+  a.chunks =
+      chunk_steps ? ceil_div(ragged ? std::max<std::int64_t>(k.rows, 1) : longest, chunk_steps) : 1;
   std::vector<A> carries(static_cast<std::size_t>(k.count * a.chunks * 2 * all), std::nan(""));
   std::vector<A> sums(static_cast<std::size_t>(k.count * a.chunks * 2 * channels), std::nan(""));
   a.carries = carries.data();
@@ -220,8 +223,7 @@ void test_pool(std::int64_t longest, bool ragged, std::int64_t chunk_steps, bool
         const auto gate = [&](std::int64_t t, int slot) {
           const double p = widen(packed[index(t, slot)]);
           if (!raw) return p;
-          const double y =
-              (p - coefficient(0, slot)) * coefficient(1, slot) + coefficient(2, slot);
+          const double y = (p - coefficient(0, slot)) * coefficient(1, slot) + coefficient(2, slot);
           return slot == gate_z ? std::tanh(y) : sigmoid_of(y);
         };
         const std::size_t state_at = static_cast<std::size_t>(n * all + d * k.width + c);
@@ -250,8 +252,8 @@ void test_pool(std::int64_t longest, bool ragged, std::int64_t chunk_steps, bool
           if (raw) {
             value *= slot == gate_z ? 1 - y * y : y * (1 - y);
             const double p = widen(packed[index(t, slot)]);
-            const std::size_t at = static_cast<std::size_t>(d * gates * k.width +
-                                                            slot_at[slot] * k.width + c);
+            const std::size_t at =
+                static_cast<std::size_t>(d * gates * k.width + slot_at[slot] * k.width + c);
             expected_sums[at] += value;
             expected_sums[at + static_cast<std::size_t>(channels)] +=
                 value * (p - coefficient(0, slot));
@@ -352,10 +354,10 @@ void test_norm(bool ragged, int taps) {
   a.gradient = k.view(gradient.data(), channels * taps);
   a.row_blocks = 3;
   a.eps = 1e-5;
-  std::vector<A> partial(static_cast<std::size_t>(a.row_blocks * 3 * channels)), moments(
-      static_cast<std::size_t>(2 * channels));
-  std::vector<A> out(static_cast<std::size_t>(3 * channels)), weight(
-      static_cast<std::size_t>(channels)), bias(static_cast<std::size_t>(channels));
+  std::vector<A> partial(static_cast<std::size_t>(a.row_blocks * 3 * channels)),
+      moments(static_cast<std::size_t>(2 * channels));
+  std::vector<A> out(static_cast<std::size_t>(3 * channels)),
+      weight(static_cast<std::size_t>(channels)), bias(static_cast<std::size_t>(channels));
   for (A& value : weight) value = static_cast<A>(normal());
   for (A& value : bias) value = static_cast<A>(normal());
   a.partial = partial.data();
@@ -385,7 +387,8 @@ void test_norm(bool ragged, int taps) {
   for (A& value : coefficients) value = static_cast<A>(normal());
   a.coefficients = coefficients.data();
   for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t channel = 0; channel < channels; channel += V) spread_row<S, V>(a, r, channel);
+    for (std::int64_t channel = 0; channel < channels; channel += V)
+      spread_row<S, V>(a, r, channel);
   }
 
   bool good = true;
@@ -423,7 +426,8 @@ void test_norm(bool ragged, int taps) {
         ++count;
       }
     }
-    const std::size_t at = static_cast<std::size_t>(channel), row = static_cast<std::size_t>(channels);
+    const std::size_t at = static_cast<std::size_t>(channel),
+                      row = static_cast<std::size_t>(channels);
     const double mean = count ? total / count : 0;
     const double variance = count ? square / count - mean * mean : 0;
     const double tolerance = sizeof(A) == 8 ? 1e-10 : 1e-4;
@@ -441,7 +445,8 @@ void test_attend(bool ragged) {
   Case k(pick(1, 20), ragged);
   const std::int64_t heads = pick(1, 2), width = heads * 3, size = 3;
   std::vector<S> states = filled<S>(k.rows * width, true), logits = filled<S>(k.rows * heads, true);
-  std::vector<S> weights = filled<S>(k.rows * heads, false), pooled = filled<S>(k.count * width, false);
+  std::vector<S> weights = filled<S>(k.rows * heads, false),
+                 pooled = filled<S>(k.count * width, false);
   std::vector<S> gv = filled<S>(k.count * width, true), gstates = filled<S>(k.rows * width, false);
   AttendArgs a = {};
   a.sequences = k.sequences;
@@ -484,7 +489,8 @@ void test_attend(bool ragged) {
           const double g = widen(gv[static_cast<std::size_t>(n * width + c)]);
           const std::size_t at = static_cast<std::size_t>(k.row(n, t) * width + c);
           wanted += g * widen(states[at]);
-          const double weight = widen(weights[static_cast<std::size_t>(k.row(n, t) * heads + head)]);
+          const double weight =
+              widen(weights[static_cast<std::size_t>(k.row(n, t) * heads + head)]);
           good &= near(gstates[at], weight * g, kTolerance<S>);
         }
         good &= std::abs(dot - wanted) < 1e-4 * (1 + std::abs(wanted));
@@ -504,7 +510,8 @@ bool same_features(const std::vector<std::uint64_t>& codes, std::int64_t size) {
     for (int i = 0; i < each; ++i) {
       const std::uint32_t group =
           static_cast<std::uint32_t>(codes[static_cast<std::size_t>((first + i) / 32)] >>
-                                     (2 * ((first + i) % 32))) & 3u;
+                                     (2 * ((first + i) % 32))) &
+          3u;
       double value;
       if constexpr (sizeof(T) == 1) {
         value = values[i];
@@ -531,8 +538,7 @@ void test_projection() {
       // A copy of exactly its size, so that AddressSanitizer sees a byte too many.
       const std::unique_ptr<std::uint8_t[]> bytes(new std::uint8_t[length]);
       std::memcpy(bytes.get(), word.data(), length);
-      Fingerprint f =
-          fingerprint_of(bytes.get(), static_cast<std::int64_t>(length), is_signed);
+      Fingerprint f = fingerprint_of(bytes.get(), static_cast<std::int64_t>(length), is_signed);
       bool good = true;
       for (std::size_t i = 0; i < codes.size(); i += 2) {
         good &= f.low == codes[i] && f.high == codes[i + 1];
