@@ -54,20 +54,37 @@ PQRNN_HD Moments<A> merged(const Moments<A>& a, const Moments<A>& b) {
   return {count, a.mean + delta * share, a.square + b.square + delta * delta * a.count * share};
 }
 
-// Channels [channel, channel + V) of D * width, of row (n, t) of the cursor; zeros in the padding.
+constexpr int kRowsAtOnce = 4;  // whose loads are on their way together
+
+// Sums of taps of neighbouring rows, channels [channel, channel + V) of D * width; zeros in
+// padding.
 template <class S, int V, class A>
-PQRNN_HD void sum_taps(const NormArgs& a, const RowCursor& row, std::int64_t channel, A (&out)[V]) {
+PQRNN_HD void sum_taps(const NormArgs& a, const RowCursor (&rows)[kRowsAtOnce], int count,
+                       std::int64_t channel, A (&out)[kRowsAtOnce][V]) {
   const std::int64_t direction = channel / a.width, inside = channel - direction * a.width;
   const bool reverse = a.reverse[direction];
   PQRNN_UNROLL
-  for (int v = 0; v < V; ++v) out[v] = 0;
-  for (int j = 0; j < a.taps; ++j) {
-    const std::int64_t source = tap_row(reverse, a.taps, row.t, j);
-    if (source < 0 || source >= row.length) continue;
-    const S* from = row_at<S>(a.gates, row.n, row.begin, source);
-    const Pack<S, V> pack = load_pack<S, V>(from + (direction * a.taps + j) * a.width + inside);
+  for (int i = 0; i < kRowsAtOnce; ++i) {
     PQRNN_UNROLL
-    for (int v = 0; v < V; ++v) out[v] += widen(pack.lane[v]);
+    for (int v = 0; v < V; ++v) out[i][v] = 0;
+  }
+  for (int j = 0; j < a.taps; ++j) {
+    const std::int64_t offset = (direction * a.taps + j) * a.width + inside;
+    Pack<S, V> pack[kRowsAtOnce];
+    PQRNN_UNROLL
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      const RowCursor& row = rows[i];
+      const std::int64_t source = tap_row(reverse, a.taps, row.t, j);
+      pack[i] = {};
+      if (i < count && row.t < row.length && source >= 0 && source < row.length) {
+        pack[i] = load_pack<S, V>(row_at<S>(a.gates, row.n, row.begin, source) + offset);
+      }
+    }
+    PQRNN_UNROLL
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      PQRNN_UNROLL
+      for (int v = 0; v < V; ++v) out[i][v] += widen(pack[i].lane[v]);
+    }
   }
 }
 
@@ -78,22 +95,30 @@ PQRNN_HD void sum_rows(const NormArgs& a, std::int64_t first, std::int64_t last,
   A pivot[V], sum[V], square[V], count = 0;
   PQRNN_UNROLL
   for (int v = 0; v < V; ++v) pivot[v] = sum[v] = square[v] = 0;
-  if (first < last) {
-    RowCursor row = find_row(a.sequences, first);
-    for (std::int64_t r = first; r < last; ++r, next_row(a.sequences, row)) {
-      const bool valid = row.t < row.length;
-      if (!valid && !a.sum.data) continue;
-      A p[V];
-      PQRNN_UNROLL
-      for (int v = 0; v < V; ++v) p[v] = 0;
-      if (valid) sum_taps<S>(a, row, channel, p);
-      if (a.sum.data) store_pack<S, V>(p, row_at<S>(a.sum, row.n, row.begin, row.t) + channel);
-      if (!valid) continue;
+  RowCursor row = {};
+  if (first < last) row = find_row(a.sequences, first);
+  for (std::int64_t r = first; r < last; r += kRowsAtOnce) {
+    const int here = static_cast<int>(smaller<std::int64_t>(kRowsAtOnce, last - r));
+    RowCursor rows[kRowsAtOnce];
+    PQRNN_UNROLL
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      rows[i] = row;
+      next_row(a.sequences, row);
+    }
+    A p[kRowsAtOnce][V];
+    sum_taps<S>(a, rows, here, channel, p);
+    PQRNN_UNROLL
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      if (i >= here) continue;
+      if (a.sum.data) {
+        store_pack<S, V>(p[i], row_at<S>(a.sum, rows[i].n, rows[i].begin, rows[i].t) + channel);
+      }
+      if (rows[i].t >= rows[i].length) continue;
       // About the first row, which keeps the subtraction below harmless.
       PQRNN_UNROLL
       for (int v = 0; v < V; ++v) {
-        if (count == 0) pivot[v] = p[v];
-        const A d = p[v] - pivot[v];
+        if (count == 0) pivot[v] = p[i][v];
+        const A d = p[i][v] - pivot[v];
         sum[v] += d;
         square[v] += d * d;
       }

@@ -8,8 +8,15 @@
 
 namespace pqrnn::cuda {
 
-// Small blocks spread a few ten thousand threads evenly over the multiprocessors.
-constexpr int kPoolThreads = 64;
+// Kernels take 100 to 255 registers a thread, so that a multiprocessor holds one large block, or
+// two, and all blocks of a launch come in even waves; several small ones might leave a last wave of
+// a block here and there, too few threads to keep memory busy. Where there is less than a wave,
+// small blocks spread it over more multiprocessors.
+constexpr int kPoolThreads = 256;
+
+inline int pool_block(std::int64_t threads) {
+  return threads >= 96 * kPoolThreads ? kPoolThreads : 64;
+}
 
 template <class S, Kind kind, bool raw>
 __global__ __launch_bounds__(kPoolThreads) void compose_forward_kernel(const PoolArgs a) {
@@ -77,13 +84,14 @@ template <class S, Kind kind, bool raw>
 cudaError_t launch_forward(const PoolArgs& a, cudaStream_t stream) {
   const std::int64_t threads = pool_threads(a, kChannels<S>);
   if (threads == 0) return cudaSuccess;
-  const unsigned blocks = static_cast<unsigned>(ceil_div(threads, kPoolThreads));
+  const int block = pool_block(threads);
+  const unsigned blocks = static_cast<unsigned>(ceil_div(threads, block));
   if (a.chunks > 1) {
-    compose_forward_kernel<S, kind, raw><<<blocks, kPoolThreads, 0, stream>>>(a);
+    compose_forward_kernel<S, kind, raw><<<blocks, block, 0, stream>>>(a);
     const cudaError_t error = launch_carry<S>(a, a.h0, false, stream);
     if (error != cudaSuccess) return error;
   }
-  pool_forward_kernel<S, kind, raw><<<blocks, kPoolThreads, 0, stream>>>(a);
+  pool_forward_kernel<S, kind, raw><<<blocks, block, 0, stream>>>(a);
   return cudaGetLastError();
 }
 
@@ -91,13 +99,14 @@ template <class S, Kind kind, bool raw>
 cudaError_t launch_backward(const PoolArgs& a, cudaStream_t stream) {
   const std::int64_t threads = pool_threads(a, kChannels<S>);
   if (threads == 0) return cudaSuccess;
-  const unsigned blocks = static_cast<unsigned>(ceil_div(threads, kPoolThreads));
+  const int block = pool_block(threads);
+  const unsigned blocks = static_cast<unsigned>(ceil_div(threads, block));
   if (a.chunks > 1) {
-    compose_backward_kernel<S, kind, raw><<<blocks, kPoolThreads, 0, stream>>>(a);
+    compose_backward_kernel<S, kind, raw><<<blocks, block, 0, stream>>>(a);
     const cudaError_t error = launch_carry<S>(a, a.glast, true, stream);
     if (error != cudaSuccess) return error;
   }
-  pool_backward_kernel<S, kind, raw><<<blocks, kPoolThreads, 0, stream>>>(a);
+  pool_backward_kernel<S, kind, raw><<<blocks, block, 0, stream>>>(a);
   return cudaGetLastError();
 }
 
