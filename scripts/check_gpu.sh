@@ -37,6 +37,9 @@ phase() {
 }
 failed=0
 
+# limit FAST ALL: seconds
+limit() { [ -n "$fast" ] && echo "$1" || echo "$2"; }
+
 nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 pybind=$("$python" -m pybind11 --cmakedir)
@@ -52,7 +55,7 @@ configure_and_build() {
 }
 export -f configure_and_build
 export build capability pybind python
-phase build 240 12 bash -c configure_and_build || cat "$out/build.log" | grep -iE -A5 "error" | head -n 60
+phase build "$(limit 110 240)" 12 bash -c configure_and_build || cat "$out/build.log" | grep -iE -A5 "error" | head -n 60
 export PYTHONPATH=$build/package
 
 phase status 60 5 "$python" -c '
@@ -63,19 +66,19 @@ raise SystemExit(not pq.cuda.status())'
 # Not the project's configuration, which wants plugins that a GPU machine may lack.
 pytest=("$python" -m pytest -c /dev/null --rootdir . -p no:cacheprovider -p no:warnings
   --import-mode=importlib --tb=short -q)
-phase tests 150 40 "${pytest[@]}" --maxfail=25 tests/test_cuda.py tests/test_cuda_status.py
+phase tests "$(limit 75 150)" 40 "${pytest[@]}" --maxfail=25 tests/test_cuda.py tests/test_cuda_status.py
 grep -E "^(FAILED|ERROR|E  )" "$out/tests.log" | sort | uniq -c | sort -rn | head -n 30 | cut -c1-240
+
+phase bench "$(limit 75 250)" 60 "$python" benchmarks/bench_cuda.py \
+  --out "$out" --seconds "$(limit 40 170)"
 
 chosen="every_kernel_once"
 [ -n "$fast" ] || chosen="every_kernel_once or test_gradcheck or test_projection_is_bit_exact"
 for tool in memcheck racecheck; do
-  phase "$tool" "$([ -n "$fast" ] && echo 60 || echo 150)" 8 compute-sanitizer --tool "$tool" \
+  phase "$tool" "$(limit 40 120)" 8 compute-sanitizer --tool "$tool" \
     --error-exitcode 9 --launch-timeout 0 "${pytest[@]}" tests/test_cuda.py -k "$chosen"
   grep -E "Invalid|Race|hazard|at .*pqrnn" "$out/$tool.log" | head -n 12 | cut -c1-240
 done
-
-phase bench "$([ -n "$fast" ] && echo 100 || echo 280)" 60 "$python" benchmarks/bench_cuda.py \
-  --out "$out" --seconds "$([ -n "$fast" ] && echo 45 || echo 200)"
 
 echo "=== summary, $((SECONDS - start)) s"
 printf '%s\n' "${summary[@]}"

@@ -101,7 +101,7 @@ PQRNN_HD Item item_of(std::int64_t thread, const PoolArgs& a, int channels_each,
   item.channel = thread % packs * channels_each;
   thread /= packs;
   item.chunk = thread % a.chunks;
-  // The chunks that a launch before has read last are those that the L2 cache may still hold.
+  // The chunks that the launch before has read last may still be in the L2 cache.
   if (last_first) item.chunk = a.chunks - 1 - item.chunk;
   thread /= a.chunks;
   item.direction = static_cast<int>(thread % a.directions);

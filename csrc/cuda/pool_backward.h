@@ -30,7 +30,9 @@ struct Incoming {
   }
 };
 
-// (scale, offset): r before the chunk is scale * (r after the chunk) + offset.
+// (scale, offset): r before the chunk is scale * (r after the chunk) + offset:
+//   scale = prod_t f[t]      offset = sum_t (prod_{u <= t} f[u]) * gh[t] * o[t]
+// from the chunk's first step to its last, where pool_backward begins.
 template <class S, int V, Kind kind, bool raw>
 PQRNN_HD void compose_backward(const PoolArgs& a, const Item& item) {
   using A = Arithmetic<S>;
@@ -42,23 +44,17 @@ PQRNN_HD void compose_backward(const PoolArgs& a, const Item& item) {
   A scale[V], offset[V];
   PQRNN_UNROLL
   for (int v = 0; v < V; ++v) scale[v] = 1, offset[v] = 0;
-  const std::int64_t batches = (w.end - w.begin + kBatch - 1) / kBatch;
   Batch<S, V, kind> batch, next;
   Incoming<S, V, kind> incoming, next_incoming;
-  std::int64_t index = w.begin + (batches - 1) * kBatch;
-  if (batches > 0) {
-    batch.template load<kPathGates>(gates, index, w.end);
-    incoming.load(gh, index, w.end);
-  }
-  for (; index >= w.begin; index -= kBatch) {
-    if (index > w.begin) {
-      next.template load<kPathGates>(gates, index - kBatch, w.end);
-      next_incoming.load(gh, index - kBatch, w.end);
-    }
+  batch.template load<kPathGates>(gates, w.begin, w.end);
+  incoming.load(gh, w.begin, w.end);
+  for (std::int64_t index = w.begin; index < w.end; index += kBatch) {
+    next.template load<kPathGates>(gates, index + kBatch, w.end);
+    next_incoming.load(gh, index + kBatch, w.end);
     std::uint32_t kept[V];
     draw_kept(a, item, w, index, seed, kept);
     PQRNN_UNROLL
-    for (int k = kBatch - 1; k >= 0; --k) {
+    for (int k = 0; k < kBatch; ++k) {
       PQRNN_UNROLL
       for (int v = 0; v < V; ++v) {
         A in = widen(incoming.gh[k].lane[v]);
@@ -66,9 +62,8 @@ PQRNN_HD void compose_backward(const PoolArgs& a, const Item& item) {
           in *= norm.template gate<gate_o>(widen(batch.gate[gate_o][k].lane[v]), v);
         }
         const A free = norm.template gate<gate_f>(widen(batch.gate[gate_f][k].lane[v]), v);
-        const A keep = (kept[v] >> k) & 1u ? A(1) : free;
-        offset[v] = keep * (offset[v] + in);
-        scale[v] *= keep;
+        scale[v] *= (kept[v] >> k) & 1u ? A(1) : free;
+        offset[v] += scale[v] * in;
       }
     }
     batch = next;

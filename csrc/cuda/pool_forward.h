@@ -5,7 +5,10 @@
 
 namespace pqrnn::cuda {
 
-// (scale, offset) such that the state after the chunk is scale * (state before it) + offset.
+// (scale, offset) such that the state after the chunk is scale * (state before it) + offset:
+//   scale = prod_t f[t]      offset = sum_t (prod_{u > t} f[u]) * in[t] * z[t]
+// from the chunk's last step to its first, where pool_forward begins: what has been read last may
+// still be in the L2 cache.
 template <class S, int V, Kind kind, bool raw>
 PQRNN_HD void compose_forward(const PoolArgs& a, const Item& item) {
   using A = Arithmetic<S>;
@@ -17,18 +20,20 @@ PQRNN_HD void compose_forward(const PoolArgs& a, const Item& item) {
   PQRNN_UNROLL
   for (int v = 0; v < V; ++v) scale[v] = 1, offset[v] = 0;
   Batch<S, V, kind> batch, next;
-  batch.template load<kStateGates>(gates, w.begin, w.end);
-  for (std::int64_t index = w.begin; index < w.end; index += kBatch) {
-    next.template load<kStateGates>(gates, index + kBatch, w.end);
+  const std::int64_t batches = (w.end - w.begin + kBatch - 1) / kBatch;
+  std::int64_t index = w.begin + (batches - 1) * kBatch;
+  if (batches > 0) batch.template load<kStateGates>(gates, index, w.end);
+  for (; index >= w.begin; index -= kBatch) {
+    if (index > w.begin) next.template load<kStateGates>(gates, index - kBatch, w.end);
     std::uint32_t kept[V];
     draw_kept(a, item, w, index, seed, kept);
     PQRNN_UNROLL
-    for (int k = 0; k < kBatch; ++k) {
+    for (int k = kBatch - 1; k >= 0; --k) {
       PQRNN_UNROLL
       for (int v = 0; v < V; ++v) {
         const Step<A, kind> step = step_of<kind, raw>(batch, norm, k, v, kept[v]);
+        offset[v] += scale[v] * (step.in() * step.z);
         scale[v] *= step.f;
-        offset[v] = step.cell(offset[v]);
       }
     }
     batch = next;
