@@ -396,6 +396,14 @@ def found_rivals(steps: int) -> dict[str, Any]:
     return rivals
 
 
+def save(folder: Path, heading: str, table: Table, failed: list[str]) -> None:
+    """Write cuda.json and cuda.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"machine": heading, "failed": failed, "rows": table.rows}, indent=1)
+    (folder / "cuda.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "cuda.md").write_text(f"{heading}\n\n{table.markdown()}\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run what fits into the time."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -418,10 +426,13 @@ def main() -> int:
             return None
         finally:
             torch.cuda.empty_cache()
+            if options.out:  # after each section, in case there is no time for the next
+                save(options.out, heading, table, failed)
 
     card = torch.cuda.get_device_name()
     bandwidth = copy_bandwidth()
-    print(f"{card}, torch {torch.__version__}: copy {bandwidth / 1e9:.0f} GB/s", flush=True)
+    heading = f"{card}, torch {torch.__version__}, copy {bandwidth / 1e9:.0f} GB/s"
+    print(heading, flush=True)
     torch.cuda.empty_cache()
     for shape in SHAPES:
         for dtype in (torch.bfloat16, torch.float32):
@@ -437,14 +448,7 @@ def main() -> int:
         section(f"rivals {shape}", lambda s=shape: scan_rivals(table, s))
     if ours:
         section("compiled loop", lambda: loop_trained(table, ours))
-    heading = f"{card}, torch {torch.__version__}, copy {bandwidth / 1e9:.0f} GB/s"
     print(f"\n{heading}\n\n{table.markdown()}", flush=True)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        facts = {"card": card, "torch": torch.__version__, "copy": bandwidth, "failed": failed}
-        text = json.dumps({**facts, "rows": table.rows}, indent=1)
-        (options.out / "cuda.json").write_text(text + "\n", encoding="utf-8")
-        (options.out / "cuda.md").write_text(f"{heading}\n\n{table.markdown()}\n", "utf-8")
     return len(failed) > 0
 
 

@@ -55,7 +55,8 @@ configure_and_build() {
 }
 export -f configure_and_build
 export build capability pybind python
-phase build "$(limit 110 240)" 12 bash -c configure_and_build || cat "$out/build.log" | grep -iE -A5 "error" | head -n 60
+phase build "$(limit 110 240)" 12 bash -c configure_and_build ||
+  grep -iE -A5 "error" "$out/build.log" | head -n 60
 export PYTHONPATH=$build/package
 
 phase status 60 5 "$python" -c '
