@@ -67,7 +67,7 @@ raise SystemExit(not pq.cuda.status())'
 # Not the project's configuration, which wants plugins that a GPU machine may lack.
 pytest=("$python" -m pytest -c /dev/null --rootdir . -p no:cacheprovider -p no:warnings
   --import-mode=importlib --tb=short -q)
-phase tests "$(limit 75 150)" 40 "${pytest[@]}" --maxfail=25 tests/test_cuda.py tests/test_cuda_status.py
+phase tests "$(limit 120 200)" 40 "${pytest[@]}" --maxfail=25 --durations=5 tests/test_cuda.py tests/test_cuda_status.py
 grep -E "^(FAILED|ERROR|E  )" "$out/tests.log" | sort | uniq -c | sort -rn | head -n 30 | cut -c1-240
 
 phase bench "$(limit 75 250)" 60 "$python" benchmarks/bench_cuda.py \
