@@ -104,6 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{meaning} (default: {_STUDENT[name]})",
         )  # fmt: skip
     model.add_argument(
+        "--precision",
+        choices=("float32", "int8"),
+        default="float32",
+        help="arithmetic: int8 trains with 8 bits in the loop (default: float32)",
+    )
+    model.add_argument(
         "--skip",
         action=argparse.BooleanOptionalAction,
         default=_STUDENT["skip"],
@@ -150,7 +156,7 @@ def run(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> PQRNNConfig:
     given = {name: getattr(options, name) for name in _STUDENT}
     projection = ProjectionConfig(feature_size=given.pop("feature_size"))
-    return PQRNNConfig(projection=projection, **given)
+    return PQRNNConfig(projection=projection, precision=options.precision, **given)
 
 
 def _settings(options: argparse.Namespace, kind: type[DistillSettings]) -> DistillSettings:

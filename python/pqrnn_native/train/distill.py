@@ -291,4 +291,6 @@ def export(
 ) -> None:
     """Save the averaged student for inference, with what is known about it."""
     info = {"trained": time.strftime("%Y-%m-%d"), "run": run.description, "result": row}
+    if student.config.precision == "int8":
+        dtype = "int8"
     save_model(path, student.config, student.average.export_tensors(), info=info, dtype=dtype)
