@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig
 from . import functional, ops, portable, quantised
 from .ops.layout import checked_probability
+from .products import dense
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -299,7 +300,7 @@ class PQRNNEncoder(nn.Module):
             raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
         if self.config.precision == "int8":
             return self._whole(features, offsets, index)
-        rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
+        rows = dense(self.bottleneck, features.to(self.bottleneck.weight.dtype))
         if index is not None:
             rows = rows[index]
         bottleneck = self._dropped(torch.relu(self._normalized(rows)))
@@ -308,7 +309,7 @@ class PQRNNEncoder(nn.Module):
             rows = self._dropped(layer(rows, offsets))
         if self.config.skip:
             rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
-        pooled = portable.attend(rows, self.attention(rows).to(rows.dtype), offsets)
+        pooled = portable.attend(rows, dense(self.attention, rows).to(rows.dtype), offsets)
         return pooled, rows
 
     def _whole(
@@ -381,7 +382,7 @@ class PQRNNEncoder(nn.Module):
         if whole:
             rows = self._whole_product(features, index)
         else:
-            rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
+            rows = dense(self.bottleneck, features.to(self.bottleneck.weight.dtype))
             rows = rows if index is None else rows[index]
         _recentre(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         rows = torch.relu(norm(rows))

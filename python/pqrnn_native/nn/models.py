@@ -21,6 +21,7 @@ from .encoder import (
     load_tensor,
     to_ragged,
 )
+from .products import dense
 
 __all__ = ["PQRNNForClassification", "PQRNNForParsing", "PQRNNForSentenceEmbedding"]
 
@@ -49,7 +50,7 @@ class _Model(nn.Module):
         return {"head": self.head}
 
     def _dense(self, linear: nn.Linear, x: Tensor) -> Tensor:
-        return quantised.fake_linear(linear, x) if self._whole else linear(x)
+        return quantised.fake_linear(linear, x) if self._whole else dense(linear, x)
 
     @property
     def _whole(self) -> bool:

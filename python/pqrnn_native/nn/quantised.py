@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from . import functional
 from .exact import TANH_LIMIT, rational_tanh
 from .portable import padded, valid_places
+from .products import linear
 
 __all__ = ["GridRange", "fake_linear", "gate_states", "on_grid", "whole_weight"]
 
@@ -75,10 +76,10 @@ def whole_weight(weight: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]
     return rounded(weight / scale), scale
 
 
-def fake_linear(linear: nn.Linear, x: Tensor) -> Tensor:
+def fake_linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """A dense layer whose weight is on its grid."""
-    whole, scale = whole_weight(linear.weight, (1,))
-    return nn.functional.linear(x, whole * scale, linear.bias)
+    whole, scale = whole_weight(layer.weight, (1,))
+    return linear(x, whole * scale, layer.bias)
 
 
 class GridRange(nn.Module):
