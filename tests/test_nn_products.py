@@ -28,7 +28,9 @@ def test_values_and_gradients_in_bfloat16(rows: int, bias: bool) -> None:
     assert found.dtype == torch.bfloat16
     assert found.shape == (rows, 7)
     assert torch.equal(found.float(), wanted)
-    for gradient, right in zip(torch.autograd.grad(found, inputs, slope.bfloat16()), expected):
+    for gradient, right in zip(
+        torch.autograd.grad(found, inputs, slope.bfloat16()), expected, strict=True
+    ):
         assert torch.equal(gradient, right)
 
 
