@@ -54,7 +54,9 @@ def tests_torch(session: nox.Session, torch: str) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("isa", ["reference", "generic", "avx2", "avx512", "avx512vnni", "neon_dotprod"])
+@nox.parametrize(
+    "isa", ["reference", "generic", "avx2", "avx512", "avx512vnni", "amx", "neon_dotprod"]
+)
 def isa(session: nox.Session, isa: str) -> None:
     """Run the tests with one instruction set for the whole process."""
     session.install(".[test]")

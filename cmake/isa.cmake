@@ -3,7 +3,8 @@
 # (a weak symbol built with AVX flags could be linked into the baseline path).
 #
 # kernels/<isa>.cpp is inference, for the target pqrnn; kernels/training_<isa>.cpp is training, for
-# the target pqrnn_training where there is one (not for WebAssembly).
+# the target pqrnn_training where there is one (not for WebAssembly). amx is products of bytes alone; the
+# rest of it is avx512vnni.
 
 include(CheckCXXCompilerFlag)
 
@@ -27,7 +28,7 @@ function(pqrnn_add_isa name)
   string(TOUPPER "PQRNN_WITH_${name}" macro)
   # Dispatch reads it, and nothing else.
   target_compile_definitions(pqrnn PRIVATE ${macro}=1)
-  if(TARGET pqrnn_training)
+  if(TARGET pqrnn_training AND EXISTS "${training}")
     target_sources(pqrnn_training PRIVATE "${training}")
     target_compile_definitions(pqrnn_training PRIVATE ${macro}=1)
   endif()
@@ -52,6 +53,7 @@ function(pqrnn_add_all_isas)
       pqrnn_add_isa(avx2 ${avx2})
       pqrnn_add_isa(avx512 ${avx512})
       pqrnn_add_isa(avx512vnni ${avx512} -mavx512vnni)
+      pqrnn_add_isa(amx ${avx512} -mavx512vnni -mamx-tile -mamx-int8)
     endif()
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
     if(NOT MSVC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ pytest.importorskip("matplotlib", reason="the run folder's curves need matplotli
 import pqrnn_native as pq
 from pqrnn_native.train import distill as loop
 from pqrnn_native.train.batches import batches
+from pqrnn_native.train.cache import TeacherCache
 from pqrnn_native.train.data import SentencePairs
-from pqrnn_native.train.distill import DistillSettings, distill, fit_pca
+from pqrnn_native.train.distill import DistillSettings, distill, fit_pca, joined_targets
 from pqrnn_native.train.teachers import CallableTeacher
 
 WORDS = "red green blue cat dog bird runs sleeps sings now here there".split()
@@ -109,6 +111,60 @@ def test_a_cut_run_resumes_to_the_same_weights(
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def stored(root: Path, name: str, vectors: dict[str, list[float]]) -> TeacherCache:
+    width = len(next(iter(vectors.values())))
+    teacher = CallableTeacher(
+        lambda texts: np.array([vectors[text] for text in texts]), name=name, dim=width
+    )
+    cache = TeacherCache(root, teacher)
+    cache.add(list(vectors))
+    return cache
+
+
+def test_targets_of_one_teacher_keep_its_cosines(tmp_path: Path) -> None:
+    cache = stored(tmp_path, "one", {"a": [1, 0, 0], "b": [0.6, 0.8, 0]})
+    targets = joined_targets([cache], ["b", "a"], 2).astype(np.float64)
+    np.testing.assert_allclose(targets @ targets.T, [[1, 0.6], [0.6, 1]], atol=2e-3)
+
+
+def test_targets_of_two_teachers_add_their_cosines(tmp_path: Path) -> None:
+    """Each has length 1: a and b have the products 0.6 and 0, and each with itself 1 and 1."""
+    first = stored(tmp_path, "first", {"a": [2, 0], "b": [3, 4]})
+    second = stored(tmp_path, "second", {"a": [0, 1, 0], "b": [0, 0, 5]})
+    targets = joined_targets([first, second], ["a", "b"], 4).astype(np.float64)
+    np.testing.assert_allclose(targets @ targets.T, [[2, 0.6], [0.6, 2]], atol=4e-3)
+
+
+def test_centred_targets(tmp_path: Path) -> None:
+    """Less their mean (2, 0) the vectors point opposite ways."""
+    cache = stored(tmp_path, "one", {"a": [2, 1], "b": [2, -1]})
+    targets = joined_targets([cache], ["a", "b"], 2, center=True).astype(np.float64)
+    np.testing.assert_allclose(targets @ targets.T, [[1, -1], [-1, 1]], atol=2e-3)
+
+
+def test_targets_of_translations_lean_towards_each_other(tmp_path: Path) -> None:
+    """a and b are at right angles; each target is half its own and half their middle."""
+    cache = stored(tmp_path, "one", {"a": [1, 0, 0], "b": [0, 1, 0], "c": [0, 0, 1]})
+    groups = np.array([7, 7, -1])
+    targets = joined_targets([cache], ["a", "b", "c"], 3, translations=groups).astype(np.float64)
+    half = 0.5**0.5 / 2  # of the middle, in each of both directions
+    a, b = np.array([0.5 + half, half]), np.array([half, 0.5 + half])
+    expected = np.array([[a @ a, a @ b, 0], [a @ b, b @ b, 0], [0, 0, 1]])
+    np.testing.assert_allclose(targets @ targets.T, expected, atol=3e-3)
+
+
+def test_translations_are_further_texts(tmp_path: Path) -> None:
+    groups = [["red cat", "cat red"], ["green dog", "dog green", "red cat"]]
+    distill(
+        CONFIG, [TEACHER], sentences(), tmp_path / "run", cache=tmp_path / "cache",
+        translations=groups, settings=replace(SETTINGS, epochs=1), progress=False,
+    )  # fmt: skip
+    found = json.loads((tmp_path / "run/config.json").read_text())
+    assert found["texts"] == len({*sentences(), "red cat", "cat red", "green dog", "dog green"})
+    assert found["translations"] == 4
+    assert found["teacher"] == "bag"
 
 
 def test_refusals(tmp_path: Path) -> None:

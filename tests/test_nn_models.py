@@ -396,9 +396,3 @@ def test_synchronised_norms_of_one_process_are_the_fused_ones(
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4, msg=key)
     for (key, a), b in zip(fused.named_buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6, msg=key)
-
-
-def test_graphs_are_in_float32() -> None:
-    config = pq.PQRNNConfig(precision="int8")
-    with pytest.raises(ValueError, match=r"config\.precision must be 'float32'.* got 'int8'"):
-        nn.PQRNNForSentenceEmbedding(config)

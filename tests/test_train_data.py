@@ -128,5 +128,61 @@ def test_teachers_are_checked() -> None:
     wrong = CallableTeacher(lambda texts: np.zeros((1, 3)), name="x", dim=3)
     with pytest.raises(ValueError, match=r"returned shape \(1, 3\), expected \(2, 3\)"):
         wrong(["a", "b"])
-    with pytest.raises(ValueError, match="'minilm' or 'hf:FOLDER', got 'bert'"):
+    with pytest.raises(ValueError, match="or 'vectors:FOLDER', got 'bert'"):
         load_teacher("bert")
+    for spec in ("onnx:/nowhere.onnx", "vectors:/nowhere", "hf:/nowhere"):
+        if spec.startswith("onnx"):
+            pytest.importorskip("onnxruntime_extensions")
+        with pytest.raises(FileNotFoundError, match="/nowhere"):
+            load_teacher(spec)
+
+
+def test_stored_vectors_are_a_teacher(tmp_path: Path) -> None:
+    first = TeacherCache(tmp_path, Counting())
+    first.add(["aa", "b"])
+    teacher = load_teacher(f"vectors:{first.folder}")
+    again = TeacherCache(tmp_path / "elsewhere", teacher)
+    again.add(["b"])
+    np.testing.assert_array_equal(again.vectors[again.rows(["b", "aa"])], [[1, 0], [2, 2]])
+    with pytest.raises(ValueError, match="no vectors of 2 texts, the first is 'c'"):
+        again.add(["c", "b", "d"])
+
+
+def test_a_teacher_in_an_onnx_file(tmp_path: Path) -> None:
+    """A graph that knows three words: its vectors are looked up and made 1 long."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime_extensions")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node(
+            "LabelEncoder", ["texts"], ["rows"], domain="ai.onnx.ml",
+            keys_strings=["a", "b", "longer"], values_int64s=[0, 1, 2],
+        ),
+        helper.make_node("Gather", ["table", "rows"], ["vectors"]),
+    ]  # fmt: skip
+    table = np.array([[3, 4], [0, 2], [-5, 0]], np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "words",
+        [helper.make_tensor_value_info("texts", kinds.STRING, ["n"])],
+        [helper.make_tensor_value_info("vectors", kinds.FLOAT, ["n", 2])],
+        [onnx.numpy_helper.from_array(table, "table")],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(model, tmp_path / "words.onnx")
+    teacher = load_teacher(f"onnx:{tmp_path / 'words.onnx'}")
+    assert (teacher.name, teacher.dim) == ("words", 2)
+    np.testing.assert_allclose(teacher(["longer", "a", "b"]), [[-1, 0], [0.6, 0.8], [0, 1]])
+
+
+def test_translations(tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_text("a cat\teine Katze\t un chat \nalone\n\ttwo\tzwei\n", encoding="utf-8")
+    assert data.read_translations(f"tsv:{path}") == [
+        ["a cat", "eine Katze", "un chat"],
+        ["two", "zwei"],
+    ]
+    with pytest.raises(ValueError, match="tsv:PATH, got"):
+        data.read_translations(f"text:{path}")

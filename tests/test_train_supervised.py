@@ -383,3 +383,25 @@ def test_refusals(tmp_path: Path) -> None:
     hot = replace(SETTINGS, learning_rate=1e30, clip=1e30, warmup=0.0)
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
         run(tmp_path / "hot", train, dev, settings=hot)
+
+
+def test_training_with_8_bits_in_the_loop(tmp_path: Path) -> None:
+    """What is saved runs in whole numbers and answers as the graph does; a cut run goes on."""
+    rows = commands(60)
+    result = run(tmp_path / "whole", rows, rows, precision="int8")
+    assert result.config.precision == "int8"
+    model = pq.load(result.path)
+    assert isinstance(model, pq.Parser)
+    assert model.config.precision == "int8"
+    assert result.dev.average["exact_match"].value > 0.9
+    assert evaluate(model, Examples("parse", rows)).average["exact_match"].value == (
+        result.dev.average["exact_match"].value
+    )
+    short = replace(SETTINGS, epochs=6)
+    float_run = run(tmp_path / "float", rows, rows, settings=short)
+    tuned = run(
+        tmp_path / "tuned", rows, rows, settings=short, init=float_run.path, precision="int8",
+        config=None,
+    )  # fmt: skip
+    assert tuned.config.precision == "int8"
+    assert tuned.config.bottleneck_size == float_run.config.bottleneck_size

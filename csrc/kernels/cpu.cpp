@@ -4,6 +4,10 @@
 #include <intrin.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -46,6 +50,16 @@ unsigned long long saved_state() {
 #endif
 }
 
+// Linux gives a process the registers of tiles on request.
+bool allowed_tiles() {
+#if defined(__linux__)
+  constexpr long request_permission = 0x1023, tile_data = 18;  // arch_prctl(2)
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 CpuFeatures detect_cpu() {
@@ -63,6 +77,9 @@ CpuFeatures detect_cpu() {
   cpu.avx512 = cpu.avx2 && zmm && seven.bit(ebx, 16) && seven.bit(ebx, 30) && seven.bit(ebx, 17) &&
                seven.bit(ebx, 31);
   cpu.avx512vnni = cpu.avx512 && seven.bit(ecx, 11);
+  constexpr int edx = 3;
+  const bool tiles = (saved & 0x60000) == 0x60000;
+  cpu.amx = cpu.avx512vnni && tiles && seven.bit(edx, 24) && seven.bit(edx, 25) && allowed_tiles();
   return cpu;
 }
 

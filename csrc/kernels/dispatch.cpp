@@ -20,16 +20,28 @@ PQRNN_DECLARE(isa_avx512vnni)
 PQRNN_DECLARE(isa_neon_dotprod)
 PQRNN_DECLARE(isa_wasm_simd128)
 #undef PQRNN_DECLARE
+namespace isa_amx {
+void put_kernels(Int8Kernels& kernels);
+}
 
 namespace {
 
 struct Available {
   const Kernels* list[8] = {};  // best first, nullptr at the end
+  Kernels amx = {};             // those of avx512vnni, and its own products
 
   Available() {
     const CpuFeatures cpu = detect_cpu();
     int count = 0;
     (void)cpu;
+#if defined(PQRNN_WITH_AMX) && defined(PQRNN_WITH_AVX512VNNI)
+    if (cpu.amx) {
+      amx = isa_avx512vnni::table;
+      amx.name = "amx";
+      isa_amx::put_kernels(amx.int8);
+      list[count++] = &amx;
+    }
+#endif
 #if defined(PQRNN_WITH_AVX512VNNI)
     if (cpu.avx512vnni) list[count++] = &isa_avx512vnni::table;
 #endif

@@ -41,10 +41,12 @@ const TrainingKernels* const kTables[] = {
 }  // namespace
 
 const TrainingKernels& training_kernels(const Kernels& inference) {
+  const bool tiles = std::strcmp(inference.name, "amx") == 0;
+  const char* const name = tiles ? "avx512vnni" : inference.name;
   const TrainingKernels* found = nullptr;
   for (const TrainingKernels* const table : kTables) {
     found = table;
-    if (std::strcmp(table->name, inference.name) == 0) break;
+    if (std::strcmp(table->name, name) == 0) break;
   }
   return *found;
 }

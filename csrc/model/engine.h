@@ -1,5 +1,5 @@
 // What turns tokens into outputs: the float32 engine (forward.cpp) or the 8-bit one
-// (int8_forward.cpp), chosen by the model's configuration.
+// (int8_engine.h), chosen by the model's configuration.
 #pragma once
 
 #include <cstddef>

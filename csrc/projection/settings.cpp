@@ -14,8 +14,8 @@ Status refuse(const char* field, const std::string& value, const char* must) {
 }  // namespace
 
 Status ProjectionSettings::validate() const {
-  if (feature_size < 1 || feature_size > 4096) {
-    return refuse("feature_size", std::to_string(feature_size), "between 1 and 4096");
+  if (feature_size < 1 || feature_size > 16384) {
+    return refuse("feature_size", std::to_string(feature_size), "between 1 and 16384");
   }
   for (const auto& [field, p] : {std::pair<const char*, float>{"first_cap", first_cap},
                                  {"all_caps", all_caps},

@@ -14,7 +14,7 @@ enum class Hash { murmur, xfixhash8, xfixhash16, xfixhash32, unicodehash8, unico
 enum class CharMode { unsigned_char, signed_char };
 
 struct ProjectionSettings {
-  std::size_t feature_size = 512;  // F, 1..4096
+  std::size_t feature_size = 512;  // F, 1..16384
   Split split = Split::words;
   bool split_apostrophes = false;  // U+0027 and U+2019 are tokens of their own
   Hash hash = Hash::murmur;

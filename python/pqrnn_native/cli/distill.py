@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # that a linear map can tell apart grows with the features, not with the bottleneck.
 _STUDENT: dict[str, Any] = {
     "feature_size": 4096,
+    "ngram_size": 0,
     "bottleneck_size": 256,
     "state_size": 128,
     "kernel_size": 2,
@@ -30,11 +31,13 @@ _STUDENT: dict[str, Any] = {
     "attention_heads": 4,
     "output_size": 256,
     "skip": True,
+    "split_apostrophes": False,
 }
 
 # Options that set a field of PQRNNConfig or ProjectionConfig: name, type, meaning.
 _MODEL = (
     ("feature_size", int, "ternary features of a token"),
+    ("ngram_size", int, "how many of these are made of character n-grams"),
     ("bottleneck_size", int, "width of the dense bottleneck"),
     ("state_size", int, "QRNN state per direction"),
     ("kernel_size", int, "tokens a gate sees"),
@@ -68,9 +71,15 @@ _TRAINING = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teacher",
-        default="minilm",
+        action="append",
         metavar="NAME",
-        help="minilm, or hf:FOLDER with a sentence-transformers model",
+        help="minilm (the default), hf:FOLDER with a sentence-transformers model, onnx:FILE from "
+        "texts to vectors, or vectors:FOLDER of a cache; may be repeated: their vectors are joined",
+    )
+    parser.add_argument(
+        "--translations",
+        metavar="tsv:FILE",
+        help="further sentences; those of a line, with tabs between, say the same",
     )
     parser.add_argument(
         "--text",
@@ -104,14 +113,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{meaning} (default: {_STUDENT[name]})",
         )  # fmt: skip
     model.add_argument(
+        "--precision",
+        choices=("float32", "int8"),
+        default="float32",
+        help="arithmetic: int8 trains with 8 bits in the loop (default: float32)",
+    )
+    model.add_argument(
         "--skip",
         action=argparse.BooleanOptionalAction,
         default=_STUDENT["skip"],
         help="pool the bottleneck's output beside the last layer's",
     )
+    model.add_argument(
+        "--split-apostrophes",
+        action=argparse.BooleanOptionalAction,
+        default=_STUDENT["split_apostrophes"],
+        help="apostrophes are tokens of their own",
+    )
     training = parser.add_argument_group("training")
     for name, kind, meaning in _TRAINING:
         training.add_argument(_flag(name), type=kind, metavar="N", help=meaning)
+    training.add_argument(
+        "--center",
+        action=argparse.BooleanOptionalAction,
+        help="take each teacher's mean vector from its vectors",
+    )
     training.add_argument(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
@@ -136,10 +162,11 @@ def run(options: argparse.Namespace) -> None:
     texts = data.read_sentences(options.text, languages, limit=options.limit)
     path = distill(
         config,
-        load_teacher(options.teacher),
+        [load_teacher(name) for name in options.teacher or ["minilm"]],
         texts,
         options.out,
         cache=options.cache or f"{options.out}/teacher",
+        translations=data.read_translations(options.translations) if options.translations else (),
         settings=settings,
         evaluation=evaluation,
         dtype=options.dtype,
@@ -149,10 +176,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> PQRNNConfig:
     given = {name: getattr(options, name) for name in _STUDENT}
-    projection = ProjectionConfig(feature_size=given.pop("feature_size"))
-    return PQRNNConfig(projection=projection, **given)
+    names = ("feature_size", "ngram_size", "split_apostrophes")
+    projection = ProjectionConfig(**{name: given.pop(name) for name in names})
+    return PQRNNConfig(projection=projection, precision=options.precision, **given)
 
 
 def _settings(options: argparse.Namespace, kind: type[DistillSettings]) -> DistillSettings:
-    names = [*(name for name, *_ in _TRAINING), "bfloat16"]
+    names = [*(name for name, *_ in _TRAINING), "center", "bfloat16"]
     return kind(**{n: v for n in names if (v := getattr(options, n)) is not None})

@@ -87,6 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder")
     parser.add_argument("--init", metavar="MODEL", help="model file to start from")
     parser.add_argument(
+        "--precision",
+        choices=("float32", "int8"),
+        help="arithmetic: int8 trains with 8 bits in the loop (default: float32)",
+    )
+    parser.add_argument(
         "--soft-labels", metavar="FILE", help="what a teacher says of training texts, to be learned"
     )
     parser.add_argument(
@@ -150,6 +155,7 @@ def run(options: argparse.Namespace) -> None:
         config=_shape(options),
         settings=TrainSettings(**_given(options, [*(name for name, *_ in _TRAINING), "bfloat16"])),
         init=options.init,
+        precision=options.precision,
         soft_labels=options.soft_labels,
         dtype=options.dtype,
         device=options.device,

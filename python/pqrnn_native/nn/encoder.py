@@ -7,6 +7,7 @@ never computed and batch norm sees valid positions only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig
-from . import functional, ops, portable
+from . import functional, ops, portable, quantised
 from .ops.layout import checked_probability
+from .products import dense
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -139,6 +141,32 @@ class NormalizedQRNNLayer(nn.Module):
         self._update(moments, rows.shape[0])
         return h
 
+    def whole(self, rows: Tensor, offsets: Tensor, unit: Tensor | float) -> Tensor:
+        """The layer with everything on the grids of 8 bits, see :mod:`.quantised`.
+
+        Args:
+            rows: [tokens, C], whole numbers.
+            offsets: int64 [n + 1].
+            unit: what one of ``rows`` stands for.
+
+        Returns:
+            [tokens, D * H], whole numbers in steps of 1/127.
+        """
+        weight, scale = quantised.whole_weight(self.weight, (1, 3))
+        directions = self.weight.shape[0]
+        sums = sum_taps(
+            gate_product(rows, weight).float(), offsets, self.kernel_size, directions
+        ) * (scale.flatten() * unit)
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            mean, variance, count = batch_moments(sums, self.synchronised)
+            self._update(torch.stack((mean, variance)), count)
+        gates = (sums - mean) * (self.scale * torch.rsqrt(variance + _EPS)) + self.shift
+        return quantised.gate_states(
+            gates, offsets, self.hidden_size, self.pooling, directions,
+            self.zoneout if self.training else 0.0,
+        )  # fmt: skip
+
     @torch.no_grad()
     def _update(self, moments: Tensor, rows: int) -> None:
         if rows < 1:
@@ -153,6 +181,19 @@ class NormalizedQRNNLayer(nn.Module):
             gate_product(rows, self.weight), offsets, self.kernel_size, self.weight.shape[0]
         )
         _recentre(summed, self.running_mean, self.running_var, self.scale, self.shift)
+
+    def export_whole(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        """Weights as int8, and batch norm folded into their scales [G * H] and biases."""
+        factor, shift = _folded(self.scale, self.shift, self.running_mean, self.running_var)
+        weight, scale = quantised.whole_weight(self.weight, (1, 3))
+        out: dict[str, npt.NDArray[Any]] = {}
+        for d, name in enumerate(("forward", "backward")[: self.weight.shape[0]]):
+            channels = slice(d * self.weight.shape[2], (d + 1) * self.weight.shape[2])
+            out[f"{prefix}.{name}.weight"] = export_whole(weight[d].transpose(0, 1))
+            folded = scale[d].flatten().double() * factor[channels]
+            out[f"{prefix}.{name}.weight_scale"] = export_tensor(folded)
+            out[f"{prefix}.{name}.bias"] = export_tensor(shift[channels])
+        return out
 
     def export_tensors(self, prefix: str) -> dict[str, Array]:
         """Weights [G * H, k, C] and biases [G * H] per direction, batch norm folded in."""
@@ -223,6 +264,9 @@ class PQRNNEncoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.synchronised = False
         self.width = width + (config.bottleneck_size if config.skip else 0)
+        if config.precision == "int8":
+            self.bottleneck_range = quantised.GridRange()
+            self.pooled_range = quantised.GridRange()
         self.attention = nn.Linear(self.width, config.attention_heads)
         nn.init.xavier_uniform_(self.attention.weight)
         nn.init.zeros_(self.attention.bias)
@@ -256,7 +300,9 @@ class PQRNNEncoder(nn.Module):
         size = self.config.projection.feature_size
         if features.dim() != 2 or features.shape[1] != size:
             raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
-        rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
+        if self.config.precision == "int8":
+            return self._whole(features, offsets, index)
+        rows = dense(self.bottleneck, features.to(self.bottleneck.weight.dtype))
         if index is not None:
             rows = rows[index]
         bottleneck = self._dropped(torch.relu(self._normalized(rows)))
@@ -265,8 +311,46 @@ class PQRNNEncoder(nn.Module):
             rows = self._dropped(layer(rows, offsets))
         if self.config.skip:
             rows = torch.cat((bottleneck.to(rows.dtype), rows), 1)
-        pooled = portable.attend(rows, self.attention(rows).to(rows.dtype), offsets)
+        pooled = portable.attend(rows, dense(self.attention, rows).to(rows.dtype), offsets)
         return pooled, rows
+
+    def _whole(
+        self, features: Tensor, offsets: Tensor, index: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` on the grids of 8 bits; in evaluation :mod:`.exact` is the last word."""
+        rows = self._normalized(self._whole_product(features, index))
+        if self.training:
+            self.bottleneck_range.observe(torch.relu(rows))
+        step = self.bottleneck_range.value() / 255
+        low = quantised.rounded((rows / step).clamp(0, 255))
+        states, unit = self._dropped(low), step
+        for layer in self.layers:
+            states = self._dropped(layer.whole(states, offsets, unit))
+            unit = torch.full_like(step, 1 / 127)
+        rows = states * unit
+        if self.config.skip:
+            rows = torch.cat((self._dropped(low) * step, rows), 1)
+        logits = quantised.fake_linear(self.attention, rows)
+        pooled = portable.attend(rows, logits.to(rows.dtype), offsets)
+        width = self.config.bottleneck_size if self.config.skip else 0
+        if self.training:
+            self.pooled_range.observe(pooled[:, width:])
+        end = self.pooled_range.value().clamp_max(1.0)
+        parts = [
+            quantised.on_grid(pooled[:, :width], 0, 255, step),
+            quantised.on_grid(pooled[:, width:], -127, 127, end / 127),
+        ]
+        return torch.cat(parts, 1), rows
+
+    def _whole_product(self, features: Tensor, index: Tensor | None) -> Tensor:
+        weight, scale = quantised.whole_weight(self.bottleneck.weight, (1,))
+        features = features.to(weight.dtype)
+        if self.config.projection.has_extras:
+            features = quantised.on_grid(features, -127, 127, 1 / 127)
+        # Sums of thousands of whole numbers would lose their last ones in bfloat16.
+        with torch.autocast(features.device.type, enabled=False):
+            rows = nn.functional.linear(features, weight) * scale.flatten()
+        return rows if index is None else rows[index]
 
     def _dropped(self, rows: Tensor) -> Tensor:
         return functional.dropout(rows, self.dropout, self.training)
@@ -295,20 +379,44 @@ class PQRNNEncoder(nn.Module):
         """
         training = self.training
         self.eval()
+        whole = self.config.precision == "int8"
         norm = self.bottleneck_norm
-        rows = self.bottleneck(features.to(self.bottleneck.weight.dtype))
-        rows = rows if index is None else rows[index]
+        if whole:
+            rows = self._whole_product(features, index)
+        else:
+            rows = dense(self.bottleneck, features.to(self.bottleneck.weight.dtype))
+            rows = rows if index is None else rows[index]
         _recentre(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         rows = torch.relu(norm(rows))
+        if whole and not float(self.bottleneck_range.end):
+            self.bottleneck_range.observe(rows)
         for layer in self.layers:
             layer.recentre(rows, offsets)
-            rows = layer(rows, offsets)
+            rows = layer.whole(rows, offsets, 1.0) / 127 if whole else layer(rows, offsets)
         self.train(training)
 
-    def export_tensors(self) -> dict[str, Array]:
-        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+    def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """All tensors under their names in model files, batch norm folded in.
+
+        float32; with ``precision="int8"`` weights are int8 with their scales as float32.
+        """
         norm = self.bottleneck_norm
         factor, shift = _folded(norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        out: dict[str, npt.NDArray[Any]]
+        if self.config.precision == "int8":
+            weight, scale = quantised.whole_weight(self.bottleneck.weight, (1,))
+            bottleneck = export_tensor(self.bottleneck_range.value())
+            pooled = export_tensor(self.pooled_range.value().clamp_max(1.0))
+            out = {
+                "bottleneck.weight": export_whole(weight),
+                "bottleneck.weight_scale": export_tensor(scale.flatten().double() * factor),
+                "bottleneck.bias": export_tensor(shift),
+                "bottleneck.range": bottleneck,
+                "pooled.range": np.concatenate([bottleneck, pooled][not self.config.skip :]),
+            }
+            for index, layer in enumerate(self.layers):
+                out |= layer.export_whole(f"layers.{index}")
+            return out | export_linear(self.attention, "attention", whole=True)
         out = {
             "bottleneck.weight": export_tensor(self.bottleneck.weight.double() * factor[:, None]),
             "bottleneck.bias": export_tensor(shift),
@@ -327,6 +435,9 @@ class PQRNNEncoder(nn.Module):
         for index, layer in enumerate(self.layers):
             layer.load_tensors(tensors, f"layers.{index}")
         load_linear(self.attention, tensors, "attention")
+        if self.config.precision == "int8" and "bottleneck.range" in tensors:
+            load_tensor(self.bottleneck_range.end, tensors, "bottleneck.range")
+            self.pooled_range.end.copy_(_tensor(tensors, "pooled.range")[-1:])
 
 
 def normalize_rows(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
@@ -347,9 +458,28 @@ def _move(
     running_var.lerp_(variance * (rows / max(rows - 1, 1)), _MOMENTUM)
 
 
-def export_linear(linear: nn.Linear, name: str) -> dict[str, Array]:
-    """``<name>.weight`` and, where there is one, ``<name>.bias`` as float32 arrays."""
-    return {f"{name}.{key}": export_tensor(value) for key, value in linear.named_parameters()}
+def export_linear(
+    linear: nn.Linear, name: str, *, whole: bool = False
+) -> dict[str, npt.NDArray[Any]]:
+    """``<name>.weight`` and, where there is one, ``<name>.bias``.
+
+    Args:
+        linear: the layer.
+        name: in model files.
+        whole: the weight as int8 with its ``<name>.weight_scale``, instead of float32.
+    """
+    out: dict[str, npt.NDArray[Any]] = {
+        f"{name}.{key}": export_tensor(value) for key, value in linear.named_parameters()
+    }
+    if whole:
+        out |= export_weight(linear.weight, f"{name}.weight")
+    return out
+
+
+def export_weight(weight: Tensor, name: str) -> dict[str, npt.NDArray[Any]]:
+    """A weight [rows, columns] as int8, and its scales [rows] as ``<name>_scale``."""
+    values, scale = quantised.whole_weight(weight, (1,))
+    return {name: export_whole(values), f"{name}_scale": export_tensor(scale.flatten())}
 
 
 def load_linear(linear: nn.Linear, tensors: Mapping[str, Array], name: str) -> None:
@@ -361,6 +491,11 @@ def load_linear(linear: nn.Linear, tensors: Mapping[str, Array], name: str) -> N
 def export_tensor(value: Tensor) -> Array:
     """As a contiguous float32 array."""
     return np.ascontiguousarray(value.detach().float().cpu().numpy())
+
+
+def export_whole(value: Tensor) -> npt.NDArray[np.int8]:
+    """Whole numbers as a contiguous int8 array."""
+    return np.ascontiguousarray(value.detach().to(torch.int8).cpu().numpy())
 
 
 @torch.no_grad()

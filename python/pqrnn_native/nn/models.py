@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ..config import PQRNNConfig
+from . import exact, quantised
 from .encoder import (
     Array,
     PQRNNEncoder,
     export_linear,
     export_tensor,
+    export_weight,
     load_linear,
     load_tensor,
     to_ragged,
 )
+from .products import dense
 
 __all__ = ["PQRNNForClassification", "PQRNNForParsing", "PQRNNForSentenceEmbedding"]
 
@@ -30,11 +35,6 @@ class _Model(nn.Module):
         super().__init__()
         if config.task != self.task:
             raise ValueError(f"config.task must be {self.task!r}, got {config.task!r}")
-        if config.precision != "float32":
-            raise ValueError(
-                "config.precision must be 'float32' to train, and 8 bits be made of the result; "
-                f"got {config.precision!r}"
-            )
         self.config = config
         self.encoder = PQRNNEncoder(config, dropout)
 
@@ -49,11 +49,23 @@ class _Model(nn.Module):
         """The heads by their names in model files."""
         return {"head": self.head}
 
-    def export_tensors(self) -> dict[str, Array]:
-        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+    def _dense(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        return quantised.fake_linear(linear, x) if self._whole else dense(linear, x)
+
+    @property
+    def _whole(self) -> bool:
+        return self.config.precision == "int8"
+
+    def _exact(
+        self, features: Tensor, offsets: Tensor, index: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        return exact.forward(self.config, self.export_tensors(), features, offsets, index)
+
+    def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """All tensors under their names in model files, as :meth:`PQRNNEncoder.export_tensors`."""
         out = self.encoder.export_tensors()
         for name, linear in self._heads().items():
-            out |= export_linear(linear, name)
+            out |= export_linear(linear, name, whole=self._whole)
         return out
 
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
@@ -106,8 +118,11 @@ class PQRNNForSentenceEmbedding(_Model):
             ValueError: A shape does not fit, or lengths or offsets are out of range.
         """
         features, offsets = to_ragged(features, offsets, lengths)
-        pooled, _ = self.encoder(features, offsets, index)
-        vectors = self.head(pooled) * (offsets.diff() > 0).unsqueeze(1)
+        if self._whole and not self.training:
+            vectors = self._exact(features, offsets, index)[0]
+        else:
+            pooled, _ = self.encoder(features, offsets, index)
+            vectors = self._dense(self.head, pooled) * (offsets.diff() > 0).unsqueeze(1)
         return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
 
 
@@ -138,7 +153,9 @@ class PQRNNForClassification(_Model):
     ) -> Tensor:
         """Logits [n, labels]; arguments and errors as :class:`PQRNNForSentenceEmbedding`."""
         features, offsets = to_ragged(features, offsets, lengths)
-        return self.head(self.encoder(features, offsets, index)[0])
+        if self._whole and not self.training:
+            return self._exact(features, offsets, index)[0]
+        return self._dense(self.head, self.encoder(features, offsets, index)[0])
 
 
 class PQRNNForParsing(_Model):
@@ -174,12 +191,22 @@ class PQRNNForParsing(_Model):
         heads = {"intent": self.intent, "slots": self.slots, "slots.context": self.context}
         return {name: linear for name, linear in heads.items() if linear is not None}
 
-    def export_tensors(self) -> dict[str, Array]:
-        """All tensors as float32 arrays under their names in model files, batch norm folded in."""
+    def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """All tensors under their names in model files, as :meth:`PQRNNEncoder.export_tensors`."""
         out = super().export_tensors()
         if self.transitions is not None:
-            out["slots.transitions"] = export_tensor(self.transitions)
+            if self._whole:
+                out |= export_weight(self.transitions, "slots.transitions")
+            else:
+                out["slots.transitions"] = export_tensor(self.transitions)
         return out
+
+    def scores(self) -> Tensor | None:
+        """``transitions`` as the model uses them: with ``precision="int8"`` on their grid."""
+        if self.transitions is None or not self._whole:
+            return self.transitions
+        whole, scale = quantised.whole_weight(self.transitions, (1,))
+        return whole * scale
 
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
         """The inverse of :meth:`export_tensors`, to go on training from a model file.
@@ -205,15 +232,20 @@ class PQRNNForParsing(_Model):
         the padding. Arguments and errors as :class:`PQRNNForSentenceEmbedding`.
         """
         rows, ends = to_ragged(features, offsets, lengths)
-        pooled, states = self.encoder(rows, ends, index)
-        slots = self.slots(states)
-        if self.context is not None:
-            terms = self.context(pooled)
-            slots = slots + terms.repeat_interleave(ends.diff(), 0, output_size=len(slots))
+        if self._whole and not self.training:
+            intents, tags = self._exact(rows, ends, index)
+            assert tags is not None
+            slots = tags
+        else:
+            pooled, states = self.encoder(rows, ends, index)
+            slots = self._dense(self.slots, states)
+            if self.context is not None:
+                terms = self._dense(self.context, pooled)
+                slots = slots + terms.repeat_interleave(ends.diff(), 0, output_size=len(slots))
+            intents = pooled[:, :0] if self.intent is None else self._dense(self.intent, pooled)
         if offsets is None:
             count, steps, _ = features.shape
             valid = torch.arange(steps) < ends.diff().unsqueeze(1)
             padded = slots.new_zeros(count, steps, slots.shape[1])
             slots = padded.index_put((valid,), slots)
-        intents = pooled[:, :0] if self.intent is None else self.intent(pooled)
         return intents, slots

@@ -27,9 +27,9 @@ def attend(rows: Tensor, logits: Tensor, offsets: Tensor) -> Tensor:
     if ops.has_kernels(rows.device):
         return ops.attend(rows, logits, offsets, None)[0]
     heads = logits.shape[1]
-    valid = _valid(offsets)
-    scores = _padded(logits.float(), valid, float("-inf"))
-    states = _padded(rows.float(), valid, 0.0).unflatten(2, (heads, -1))
+    valid = valid_places(offsets)
+    scores = padded(logits.float(), valid, float("-inf"))
+    states = padded(rows.float(), valid, 0.0).unflatten(2, (heads, -1))
     # The softmax of a sequence without tokens would be 0 / 0.
     empty = ~valid.any(1)
     weights = scores.masked_fill(empty[:, None, None], 0.0).softmax(1)
@@ -62,7 +62,7 @@ def gate_pool(
     """
     mean, scale, shift = coefficients
     gates = ((summed - mean) * scale + shift).unflatten(1, (directions, -1, hidden))
-    valid = _valid(offsets)
+    valid = valid_places(offsets)
     outputs = []
     for direction in range(directions):
         z, *others = gates[:, direction].unbind(1)
@@ -73,7 +73,7 @@ def gate_pool(
             kept = torch.rand_like(keep) < zoneout
             keep, add = keep.masked_fill(kept, 1.0), add.masked_fill(kept, 0.0)
         # Padding keeps the state, so that running from the padded end is running from the end.
-        state = _scan(_padded(keep, valid, 1.0), _padded(add, valid, 0.0), bool(direction))[valid]
+        state = _scan(padded(keep, valid, 1.0), padded(add, valid, 0.0), bool(direction))[valid]
         outputs.append(state if pooling == "f" else others[-1] * state)
     return torch.cat(outputs, 1)
 
@@ -106,12 +106,13 @@ def _scan(keep: Tensor, add: Tensor, reverse: bool) -> Tensor:
     return add
 
 
-def _valid(offsets: Tensor) -> Tensor:
+def valid_places(offsets: Tensor) -> Tensor:
     """Which places of the padded box [n, T] hold a token."""
     lengths = offsets.diff()
     steps = torch.arange(int(lengths.max()) if len(lengths) else 0, device=offsets.device)
     return steps < lengths.unsqueeze(1)
 
 
-def _padded(rows: Tensor, valid: Tensor, filling: float) -> Tensor:
+def padded(rows: Tensor, valid: Tensor, filling: float) -> Tensor:
+    """Rows [tokens, width] in their places [n, T, width], and the filling in all others."""
     return rows.new_full((*valid.shape, rows.shape[1]), filling).index_put((valid,), rows)

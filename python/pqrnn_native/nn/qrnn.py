@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from . import functional, ops
 from .ops.layout import checked_probability
+from .products import linear
 
 __all__ = ["QRNN", "gate_count", "gate_product", "glorot_"]
 
@@ -243,9 +244,9 @@ def gate_product(rows: Tensor, weight: Tensor) -> Tensor:
     """
     flat = weight.flatten(0, 2)
     if rows.dim() == 3 and rows.stride(0) < rows.stride(1):
-        gates = nn.functional.linear(rows.transpose(0, 1), flat).transpose(0, 1)
+        gates = linear(rows.transpose(0, 1), flat).transpose(0, 1)
     else:
-        gates = nn.functional.linear(rows, flat)
+        gates = linear(rows, flat)
     if gates.dtype == torch.float16 and not ops.has_float16(gates.device):
         return gates.float()
     return gates

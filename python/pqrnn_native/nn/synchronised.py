@@ -48,7 +48,7 @@ def sum_taps(gates: Tensor, offsets: Tensor, taps: int, directions: int) -> Tens
         [tokens, D * G * H].
     """
     rows = gates.shape[0]
-    parts = gates.view(rows, directions, taps, -1)
+    parts = gates.view(rows, directions, taps, gates.shape[1] // (directions * taps))
     lengths = offsets.diff()
     before = torch.arange(rows, device=gates.device) - offsets[:-1].repeat_interleave(lengths)
     after = lengths.repeat_interleave(lengths) - 1 - before

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoint import write_whole
-from .teachers import Teacher
+from .teachers import StoredTeacher, Teacher
 
 _KEY_BYTES = 16
 _FORMAT = 1
@@ -35,7 +35,7 @@ class TeacherCache:
     """The vectors of one teacher, keyed by text.
 
     Args:
-        root: folder that holds the caches of all teachers.
+        root: folder that holds the caches of all teachers; a :class:`.StoredTeacher` has its own.
         teacher: its ``name`` and ``dim`` key the cache; it is called only for texts not yet there.
 
     Raises:
@@ -44,9 +44,12 @@ class TeacherCache:
 
     def __init__(self, root: str | Path, teacher: Teacher) -> None:
         self.teacher = teacher
-        self.folder = Path(root) / "".join(
-            c if c.isalnum() or c in "-._" else "_" for c in teacher.name
-        )
+        if isinstance(teacher, StoredTeacher):
+            self.folder = teacher.folder
+        else:
+            self.folder = Path(root) / "".join(
+                c if c.isalnum() or c in "-._" else "_" for c in teacher.name
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         meta = {"teacher": teacher.name, "dim": teacher.dim, "format": _FORMAT}
         path = self.folder / "meta.json"

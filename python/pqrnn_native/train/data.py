@@ -90,6 +90,17 @@ def read_sentences(
     return list(seen)
 
 
+def read_translations(spec: str) -> list[list[str]]:
+    """Read ``tsv:FILE``: a line has one sentence in several languages, with tabs between.
+
+    Lines of fewer than two sentences are left out.
+    """
+    _, path = split_spec(spec, ["tsv"])
+    with open_text(path) as lines:
+        groups = [[t for text in line.split("\t") if (t := text.strip())] for line in lines]
+    return [group for group in groups if len(group) > 1]
+
+
 @dataclass(frozen=True)
 class SentencePairs:
     """Pairs of sentences with a graded similarity, as in STS-B.

@@ -31,7 +31,7 @@ from .losses import cosine_loss, ranking_loss, relational_loss
 from .metrics import cosine_rows, spearman
 from .optim import Averaged, adamw, rate, seed_step, set_rate
 from .run_folder import RunFolder
-from .teachers import Teacher
+from .teachers import Teacher, unit_rows
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class DistillSettings:
         ema: decay of the averaged weights that are evaluated and saved; 0 turns it off.
         cosine, relational, ranking: weights of the three losses of :mod:`.losses`.
         temperature: of the ranking loss.
+        center: take each teacher's mean vector from its vectors. Of use where all cosines of a
+            teacher are close to 1, and where several teachers are joined.
         max_tokens: longer texts are cut while training.
         seed: of everything random.
         evaluate_every: steps between evaluations and checkpoints.
@@ -67,6 +69,7 @@ class DistillSettings:
     relational: float = 10.0
     ranking: float = 1.0
     temperature: float = 0.05
+    center: bool = False
     max_tokens: int = 64
     seed: int = 0
     evaluate_every: int = 300
@@ -153,25 +156,72 @@ def evaluate_pairs(encode: Callable[[Sequence[str]], np.ndarray], pairs: Sentenc
     return 100 * spearman(cosine_rows(vectors[:n], vectors[n:]), pairs.scores)
 
 
-def _targets(cache: TeacherCache, texts: Sequence[str], dim: int) -> np.ndarray:
-    """Teacher vectors in ``dim`` dimensions, in order of ``texts``: float16 ``[n, dim]``."""
-    rows = cache.rows(texts)
-    out = np.empty((len(rows), dim), dtype=np.float16)
-    sample = np.random.default_rng(0).permutation(len(rows))[:100_000]
-    directions = fit_pca(cache.vectors[rows[sample]], dim)
-    for start in range(0, len(rows), 65536):
-        part = np.asarray(cache.vectors[rows[start : start + 65536]], dtype=np.float32)
-        out[start : start + 65536] = part @ directions
+_SAMPLE = 100_000  # texts from which means and directions are taken
+_PART = 65_536
+
+
+def joined_targets(
+    caches: Sequence[TeacherCache],
+    texts: Sequence[str],
+    dim: int,
+    *,
+    center: bool = False,
+    translations: np.ndarray | None = None,
+) -> np.ndarray:
+    """What a student is to say of each text: float16 ``[n, dim]``.
+
+    Vectors of several teachers stand side by side, each of length 1, and are turned into the
+    largest principal directions of them all.
+
+    Args:
+        caches: of each teacher, with all texts.
+        texts: ``n`` of them.
+        dim: at most the teachers' widths together.
+        center: take the mean over the texts from a teacher's vectors before they are scaled.
+        translations: int64 ``[n]``, the same number for texts that say the same, -1 for others.
+            Half of such a text's target is its own, half the mean of all of them.
+    """
+    count = len(texts)
+    sample = np.random.default_rng(0).permutation(count)[:_SAMPLE]
+    rows = [cache.rows(texts) for cache in caches]
+
+    def raw(which: int, part: np.ndarray | slice) -> np.ndarray:
+        return np.asarray(caches[which].vectors[rows[which][part]], np.float32)
+
+    means = [
+        raw(which, sample).mean(0) if center else np.float32(0) for which in range(len(caches))
+    ]
+
+    def joined(part: np.ndarray | slice) -> np.ndarray:
+        sides = [unit_rows(raw(which, part) - mean) for which, mean in enumerate(means)]
+        return sides[0] if len(sides) == 1 else np.concatenate(sides, 1)
+
+    directions = fit_pca(joined(sample), dim)
+    out = np.empty((count, dim), np.float16)
+    for start in range(0, count, _PART):
+        out[start : start + _PART] = joined(slice(start, start + _PART)) @ directions
+    if translations is not None:
+        _share_targets(out, translations)
     return out
+
+
+def _share_targets(targets: np.ndarray, translations: np.ndarray) -> None:
+    shared = np.flatnonzero(translations >= 0)
+    _, group = np.unique(translations[shared], return_inverse=True)
+    sums = np.zeros((group.max(initial=-1) + 1, targets.shape[1]), np.float32)
+    own = unit_rows(targets[shared].astype(np.float32))
+    np.add.at(sums, group, own)
+    targets[shared] = (own + unit_rows(sums)[group]) / 2
 
 
 def distill(
     config: PQRNNConfig,
-    teacher: Teacher,
+    teacher: Teacher | Sequence[Teacher],
     texts: Sequence[str],
     out: str | Path,
     *,
     cache: str | Path,
+    translations: Sequence[Sequence[str]] = (),
     settings: DistillSettings | None = None,
     evaluation: SentencePairs | None = None,
     dtype: StorageType = "float16",
@@ -183,10 +233,13 @@ def distill(
         config: the student; ``task`` must be ``"embedding"``. Where ``output_size`` is smaller than
             the teacher's width, the target is the teacher's vector in its ``output_size`` largest
             principal directions.
-        teacher: any :class:`~pqrnn_native.train.teachers.Teacher`.
+        teacher: any :class:`~pqrnn_native.train.teachers.Teacher`, or several: the target is then
+            what :func:`joined_targets` makes of them.
         texts: distinct sentences.
         out: run folder, made when absent, resumed when it holds a checkpoint.
         cache: folder of teacher vectors, shared between runs.
+        translations: groups of sentences that say the same, in any languages; further texts, whose
+            targets lean towards each other.
         settings: see :class:`DistillSettings`.
         evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the
             one that is saved. Without pairs the last weights are saved.
@@ -202,6 +255,10 @@ def distill(
     settings = settings or DistillSettings()
     if config.task != "embedding":
         raise ValueError(f"config.task must be 'embedding' to distil vectors, got {config.task!r}")
+    teachers = [teacher] if isinstance(teacher, Teacher) else list(teacher)
+    if not teachers:
+        raise ValueError("teacher must be a teacher or several, got none")
+    texts, groups = _with_translations(texts, translations)
     if len(texts) < settings.batch_size:
         raise ValueError(f"{len(texts)} texts do not fill a batch of {settings.batch_size}")
     if settings.threads:
@@ -212,15 +269,20 @@ def distill(
     description = {
         "config": json.loads(config.to_json()),
         "settings": asdict(settings),
-        "teacher": teacher.name,
+        "teacher": " + ".join(each.name for each in teachers),
         "texts": len(texts),
         "texts_blake2b": digest(texts),
     }
+    if groups is not None:
+        description["translations"] = int((groups >= 0).sum())
     run = RunFolder(out, description)
-    store = TeacherCache(cache, teacher)
-    with run.bar("teacher vectors", unit="text", show=progress) as bar:
-        store.add(texts, progress=bar.at)
-    targets = _targets(store, texts, config.output_size)
+    caches = [TeacherCache(cache, each) for each in teachers]
+    for store in caches:
+        with run.bar("teacher vectors", unit="text", show=progress) as bar:
+            store.add(texts, progress=bar.at)
+    targets = joined_targets(
+        caches, texts, config.output_size, center=settings.center, translations=groups
+    )
     student = Student(config, settings, device)
     lengths = np.array([len(text) for text in texts])
     steps = max(1, int(settings.epochs * (len(texts) // settings.batch_size)))
@@ -258,6 +320,21 @@ def distill(
     return run.model_path
 
 
+def _with_translations(
+    texts: Sequence[str], translations: Sequence[Sequence[str]]
+) -> tuple[list[str], np.ndarray | None]:
+    """Distinct texts, those of the groups first, and the number of each one's group or -1."""
+    if not translations:
+        return list(texts), None
+    numbers: dict[str, int] = {}
+    for number, group in enumerate(translations):
+        for text in group:
+            numbers.setdefault(text, number)
+    for text in texts:
+        numbers.setdefault(text, -1)
+    return list(numbers), np.fromiter(numbers.values(), np.int64, len(numbers))
+
+
 def _train_step(
     student: Student, texts: Sequence[str], targets: np.ndarray, step: int, steps: int
 ) -> dict[str, float]:
@@ -291,4 +368,6 @@ def export(
 ) -> None:
     """Save the averaged student for inference, with what is known about it."""
     info = {"trained": time.strftime("%Y-%m-%d"), "run": run.description, "result": row}
+    if student.config.precision == "int8":
+        dtype = "int8"
     save_model(path, student.config, student.average.export_tensors(), info=info, dtype=dtype)

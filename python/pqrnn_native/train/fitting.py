@@ -72,6 +72,7 @@ def fit(
     config: PQRNNConfig | Mapping[str, Any] | None = None,
     settings: TrainSettings | None = None,
     init: str | Path | None = None,
+    precision: Literal["float32", "int8"] | None = None,
     soft_labels: SoftLabels | str | Path | None = None,
     dtype: StorageType = "float32",
     device: str | None = None,
@@ -105,6 +106,8 @@ def fit(
             is given, the model has the same encoder, and if the file is for the same task and has
             all names of the training examples, the same names. Heads of the same names start from
             the file's as well.
+        precision: ``"int8"`` trains with the grids of 8 bits in the loop, and saves such a model;
+            None: what ``config`` says, ``"float32"`` if nothing.
         soft_labels: what a teacher says of training texts, or a file of it, see
             :mod:`.soft_labels`: a parser or tagger learns to say the same, beside the gold answers.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
@@ -133,6 +136,8 @@ def fit(
             config = init_config(train_set, init)
         else:
             config = data_config(train_set, config or {})
+    if precision is not None:
+        config = replace(config, precision=precision)
     if isinstance(soft_labels, str | Path):
         soft_labels = SoftLabels.load(soft_labels)
     if soft_labels is not None and task == "classify":
@@ -167,7 +172,7 @@ def fit(
         }
         run = make_folder(out, description, processes)
         config = with_intent_tags(config, train_set)
-        saver = BestModel(run, config, dtype)
+        saver = BestModel(run, config, "int8" if config.precision == "int8" else dtype)
         if say is None or not processes.first:
             say = _silence
         for line in skipped_lines(train_set):

@@ -56,7 +56,8 @@ class _Speaking(torch.nn.Module):
         sentence, tags = out if isinstance(out, tuple) else (out, None)
         if sentence.shape[1] == 0:  # a tagger
             sentence = None
-        transitions = getattr(self.model, "transitions", None)
+        scores = getattr(self.model, "scores", None)
+        transitions = scores() if scores else getattr(self.model, "transitions", None)
         if transitions is not None:
             transitions = transitions.clone()  # an output, not the parameter itself
         parts = (sentence, tags, transitions)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig, ProjectionConfig
 from ..nn import functional, portable
 from ..nn.encoder import normalize_rows
+from ..nn.products import dense
 from .inputs import Featurizer, Inputs, ProjectedInputs, WordwiseInputs, plain_projection
 from .learner import Learner
 from .processes import Processes
@@ -75,7 +76,7 @@ class _ProjectedWords(nn.Module):
         self.synchronised = True
 
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
-        rows = self.linear(features.to(self.linear.weight.dtype))[index]
+        rows = dense(self.linear, features.to(self.linear.weight.dtype))[index]
         if self.training and self.synchronised:
             return torch.relu(normalize_rows(self.norm, rows))
         return torch.relu(self.norm(rows))
@@ -89,7 +90,7 @@ class _EmbeddedWords(nn.Module):
         nn.init.normal_(self.embedding.weight, std=EMBEDDING**-0.5)
 
     def forward(self, features: Tensor, index: Tensor) -> Tensor:
-        return self.linear(self.embedding(features))[index]
+        return dense(self.linear, self.embedding(features))[index]
 
 
 class _LSTM(nn.Module):
@@ -181,11 +182,11 @@ class Rival(nn.Module):
         # A text without tokens has one of zeros, which is then left out again.
         states = self.body(padded, lengths.clamp(min=1))[valid]
         states = functional.dropout(states, self.dropout, self.training)
-        pooled = portable.attend(states, self.attention(states).to(states.dtype), offsets)
+        pooled = portable.attend(states, dense(self.attention, states).to(states.dtype), offsets)
         sentence = pooled[:, :0] if self.sentence is None else self.sentence(pooled)
         if self.tags is None:
             return sentence
-        tags = self.tags(states)
+        tags = dense(self.tags, states)
         if self.context is not None:
             terms = self.context(pooled)
             tags = tags + terms.repeat_interleave(lengths, 0, output_size=len(tags))

@@ -1,0 +1,139 @@
+// Words to the first layer's states, in 8 bits: each distinct word's bottleneck and products once.
+#include <algorithm>
+#include <cmath>
+
+#include "model/int8_engine.h"
+
+namespace pqrnn {
+namespace {
+
+// Tokens whose features are bytes at the same time.
+constexpr std::size_t kFeatureRows = 64;
+
+}  // namespace
+
+// Features of `count` misses from `first` on as bytes, to work.whole.features.
+void Int8Engine::spread_features(Workspace& work, std::size_t first, std::size_t count) const {
+  const std::size_t width = weights_.features, words = projector_.words();
+  work.whole.ternary.resize(count * width);
+  work.whole.features.resize(count * width);
+  kernels_.expand.to_int8(&work.codes[first * words], count * width, work.whole.ternary.data());
+  const std::int8_t* ternary = work.whole.ternary.data();
+  std::uint8_t* out = work.whole.features.data();
+  const std::size_t extras = projector_.extra_count();
+  const int unit = extras ? 127 : 1, zero = weights_.feature_zero;
+  for (std::size_t j = 0; j < count * width; ++j) {
+    out[j] = static_cast<std::uint8_t>(unit * ternary[j] + zero);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t e = 0; e < extras; ++e) {
+      const float x = work.projected.extras[work.misses[first + i] * extras + e];
+      // Also of what is infinite: a text without tokens has the size minus infinity.
+      const float whole = std::nearbyint(std::min(std::max(x, -1.0f), 1.0f) * 127.0f);
+      out[i * width + projector_.extra_column(e)] =
+          static_cast<std::uint8_t>(static_cast<int>(whole) + zero);
+    }
+  }
+}
+
+// Bottleneck of all misses: work.whole.token_bottleneck [misses, widths.bottleneck].
+void Int8Engine::run_bottleneck(Workspace& work) const {
+  const std::size_t misses = work.misses.size(), width = weights_.widths.bottleneck;
+  expand_misses(projector_, work);
+  work.whole.token_bottleneck.resize(misses * width);
+  Int8ReluArgs args = {};
+  args.product.input_stride = args.product.depth = weights_.features;
+  args.product.weights = weights_.bottleneck.weights.data();
+  args.product.init = weights_.bottleneck.init.data();
+  args.product.columns = width;
+  args.multiplier = weights_.bottleneck.multiplier.data();
+  args.bias = weights_.bottleneck.bias.data();
+  for (std::size_t first = 0; first < misses; first += kFeatureRows) {
+    args.product.count = std::min(kFeatureRows, misses - first);
+    spread_features(work, first, args.product.count);
+    args.product.input = work.whole.features.data();
+    args.output = work.whole.token_bottleneck.data() + first * width;
+    kernels_.int8.relu(args);
+  }
+}
+
+// Rows of all misses: work.whole.token_products [misses, first.row].
+void Int8Engine::run_products(Workspace& work) const {
+  const Int8Weights::First& first = weights_.first;
+  const std::size_t misses = work.misses.size(), width = weights_.widths.bottleneck;
+  work.whole.token_products.resize(misses * first.row);
+  Int8LinearArgs args = {};
+  args.input = work.whole.token_bottleneck.data();
+  args.input_stride = args.depth = width;
+  args.weights = first.columns_of.weights.data();
+  args.init = first.columns_of.init.data();
+  args.columns = first.columns;
+  args.count = misses;
+  args.output = work.whole.token_products.data();
+  args.output_stride = first.row;
+  kernels_.int8.linear(args);
+  if (!config_.skip) return;
+  for (std::size_t m = 0; m < misses; ++m) {
+    std::int32_t* behind = work.whole.token_products.data() + m * first.row + first.columns;
+    std::copy_n(args.input + m * width, width, reinterpret_cast<std::uint8_t*>(behind));
+  }
+}
+
+// work.whole.products of all positions in the range.
+void Int8Engine::resolve(Workspace& work, Range range) const {
+  find_tokens(projector_, cache_, work, range);
+  if (!work.misses.empty()) {
+    run_bottleneck(work);
+    run_products(work);
+  }
+  place_tokens(projector_, cache_, work, range, work.whole.token_products.data(),
+               weights_.first.row * sizeof(std::int32_t));
+  for (std::size_t i = range.begin; i < range.end; ++i) {
+    work.whole.products[i] = static_cast<const std::int32_t*>(work.token_rows[i]);
+    if (!config_.skip) continue;
+    const std::int32_t* behind = work.whole.products[i] + weights_.first.columns;
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(behind), skip_,
+                work.whole.bottleneck.data() + work.rows[i] * skip_);
+  }
+}
+
+bool Int8Engine::run_first_layer(Workspace& work, Stop& stop, std::uint8_t* output) const {
+  const Widths& widths = weights_.widths;
+  const std::size_t count = work.rows.size(), reach = config_.kernel_size - 1;
+  const std::size_t scales = config_.gates() * widths.state;
+  work.token_rows.resize(count);
+  work.miss_of.resize(count);
+  work.whole.products.resize(count);
+  if (config_.skip) work.whole.bottleneck.resize(work.height * skip_);
+
+  Int8TapsArgs args = {};
+  args.products = work.whole.products.data();
+  args.kernel = config_.kernel_size;
+  args.gates = config_.gates();
+  args.state = widths.state;
+  args.rows = work.rows.data();
+  args.count = count;
+  args.carry = work.carry.data();
+  args.output_stride = widths.layer;
+  const std::size_t parts = (count + kPartPositions - 1) / kPartPositions;
+  for (std::size_t direction = 0; direction < config_.directions(); ++direction) {
+    args.backward = direction == 1;
+    args.offset = direction * weights_.first.direction;
+    args.multiplier = weights_.first.columns_of.multiplier.data() + direction * scales;
+    args.bias = weights_.first.columns_of.bias.data() + direction * scales;
+    args.output = output + direction * widths.state;
+    for (std::size_t i = 0; i < parts; ++i) {
+      if (stop.requested()) return false;
+      args.begin = kPartPositions * (args.backward ? parts - 1 - i : i);
+      args.end = std::min(args.begin + kPartPositions, count);
+      if (parts > 1 || !args.backward) {
+        resolve(work,
+                {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)});
+      }
+      kernels_.int8.taps(args);
+    }
+  }
+  return true;
+}
+
+}  // namespace pqrnn
