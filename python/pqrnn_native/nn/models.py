@@ -59,7 +59,11 @@ class _Model(nn.Module):
     def _exact(
         self, features: Tensor, offsets: Tensor, index: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        return exact.forward(self.config, self.export_tensors(), features, offsets, index)
+        # On the CPU: exact sums of whole numbers in float64 are slow elsewhere, or not there.
+        given = (each if each is None else each.cpu() for each in (features, offsets, index))
+        outputs, slots = exact.forward(self.config, self.export_tensors(), *given)
+        device = features.device
+        return outputs.to(device), None if slots is None else slots.to(device)
 
     def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """All tensors under their names in model files, as :meth:`PQRNNEncoder.export_tensors`."""
