@@ -165,7 +165,8 @@ const RecurrenceKernels& reference() {
 
 void test_every_instruction_set_has_a_table() {
   for (const Kernels* const* k = available_kernels(); *k; ++k) {
-    CHECK_EQ(std::string(training_kernels(**k).name), (*k)->name);
+    const std::string name = (*k)->name;
+    CHECK_EQ(std::string(training_kernels(**k).name), name == "amx" ? "avx512vnni" : name);
   }
   CHECK_EQ(&training_kernels(), &training_kernels(kernels()));
 }
