@@ -338,17 +338,17 @@ def loop_trained(table: Table, ours: float) -> None:
 
 def scan_rivals(table: Table, shape: tuple[int, int, int]) -> None:
     """The plain scan, which is what the others compute: forward, and with gradients."""
-    f = torch.rand(shape, device=DEVICE).requires_grad_()
-    x = torch.randn(shape, device=DEVICE).requires_grad_()
-    gh = torch.randn(shape, device=DEVICE)
+    f, x, gh = (torch.rand(shape, device=DEVICE) for _ in range(3))
 
     def forward(scan: Any) -> tuple[Tensor, ...]:
         with torch.no_grad():
             return (scan(f, x),)
 
     def both(scan: Any) -> tuple[Tensor, ...]:
-        h = scan(f, x)
-        return h, *torch.autograd.grad(h, (f, x), gh)
+        # Leaves of the stream of the moment: a graph's capture allows no others.
+        leaves = [each.detach().requires_grad_() for each in (f, x)]
+        h = scan(*leaves)
+        return h, *torch.autograd.grad(h, leaves, gh)
 
     rivals = found_rivals(shape[1])
     for what, run in (("forward", forward), ("forward+backward", both)):
