@@ -77,6 +77,11 @@ def both(
     close(results[1], results[0], dtype, factor)
 
 
+def slopes(h: Any) -> Any:
+    """A number for each channel, the same on every device, which the devices' cosines are not."""
+    return torch.arange(h.shape[-1], dtype=torch.float64).cos().to(h.device)
+
+
 def lengths_of(count: int, steps: int) -> Any:
     return torch.tensor([steps, 0, 1, steps // 2, steps - 1, 9][:count])
 
@@ -189,9 +194,7 @@ def test_gates(
         for index in (0, 1):
             moved[index] = moved[index].detach().requires_grad_()
         h, last, g_coefficients = call(*moved)
-        # The cosines of one device: others round theirs differently.
-        slope = torch.arange(h.shape[-1], dtype=torch.float64).cos().to(h)
-        loss = (h * slope).sum() + last.sum()
+        loss = (h.double() * slopes(h)).sum() + last.sum()
         results.append([h, last, g_coefficients, *torch.autograd.grad(loss, moved[:2])])
     close(results[1], results[0], dtype, 2)
 
@@ -211,7 +214,7 @@ def test_normalised_gates(dtype: Any, steps: int, layout: str, pooling: str, tap
         h, _, last, _, moments = ops.norm_gate_pool(
             gates, *own, h0, offsets, lengths, seed, 6, taps, pooling, "both", 0.2, 1e-3
         )
-        loss = (h * torch.arange(h.shape[-1], device=h.device).cos()).sum() + last.sum()
+        loss = (h.double() * slopes(h)).sum() + last.sum()
         return [h, last, moments, *torch.autograd.grad(loss, [gates, h0, *own])]
 
     stored = [a.to(dtype) if a is not None and a.is_floating_point() else a for a in args]

@@ -1,6 +1,8 @@
 // The gates of a batch of steps: loads ahead of their use, activation, zoneout.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/activation.h"
 #include "cuda/pool.h"
 
@@ -42,8 +44,9 @@ struct Batch {
 };
 
 // (p - mean) * scale + shift, and the activation.
-template <class A, int V, Kind kind, bool raw>
+template <class S, int V, Kind kind, bool raw>
 struct Norm {
+  using A = Arithmetic<S>;
   A mean[gate_slots][V], scale[gate_slots][V], shift[gate_slots][V];
 
   PQRNN_HD Norm(const PoolArgs& a, const Item& item) {
@@ -66,6 +69,9 @@ struct Norm {
       return p;
     } else {
       const A y = (p - mean[slot][v]) * scale[slot][v] + shift[slot][v];
+      if constexpr (std::is_same_v<S, Bfloat16>) {
+        return slot == gate_z ? coarse_tangent(y) : 0.5f + 0.5f * coarse_tangent(0.5f * y);
+      }
       return slot == gate_z ? hyperbolic_tangent(y) : sigmoid(y);
     }
   }
@@ -108,9 +114,11 @@ struct Step {
   PQRNN_HD A cell(A before) const { return f * before + in() * z; }
 };
 
-template <Kind kind, bool raw, class S, int V, class A>
-PQRNN_HD Step<A, kind> step_of(const Batch<S, V, kind>& batch, const Norm<A, V, kind, raw>& norm,
-                               int k, int v, std::uint32_t kept) {
+template <Kind kind, bool raw, class S, int V>
+PQRNN_HD Step<Arithmetic<S>, kind> step_of(const Batch<S, V, kind>& batch,
+                                           const Norm<S, V, kind, raw>& norm, int k, int v,
+                                           std::uint32_t kept) {
+  using A = Arithmetic<S>;
   const bool held = (kept >> k) & 1u;
   Step<A, kind> step = {};
   step.z = norm.template gate<gate_z>(widen(batch.gate[gate_z][k].lane[v]), v);

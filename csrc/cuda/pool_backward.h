@@ -38,7 +38,7 @@ PQRNN_HD void compose_backward(const PoolArgs& a, const Item& item) {
   using A = Arithmetic<S>;
   const Walk w = walk_of(a, item);
   const Gates<S, V, kind> gates(a, item, w);
-  const Norm<A, V, kind, raw> norm(a, item);
+  const Norm<S, V, kind, raw> norm(a, item);
   const Lane<const S> gh = lane_of<const S>(a.gh, item, w, item.direction * a.width + item.channel);
   const std::uint64_t seed = seed_of(a);
   A scale[V], offset[V];
@@ -74,8 +74,9 @@ PQRNN_HD void compose_backward(const PoolArgs& a, const Item& item) {
 }
 
 // The gradient of a gate goes on to its pre-activation, and into the sums for its coefficients.
-template <class A, int V, Kind kind, bool raw>
+template <class S, int V, Kind kind, bool raw>
 struct Sums {
+  using A = Arithmetic<S>;
   A dy[gate_slots][V], product[gate_slots][V];
 
   PQRNN_HD Sums() {
@@ -88,7 +89,7 @@ struct Sums {
 
   // gradient of the gate, its value y and pre-activation p -> gradient of p
   template <int slot>
-  PQRNN_HD A put(const Norm<A, V, kind, raw>& norm, A gradient, A y, A p, int v) {
+  PQRNN_HD A put(const Norm<S, V, kind, raw>& norm, A gradient, A y, A p, int v) {
     if constexpr (!raw) {
       return gradient;
     } else {
@@ -117,7 +118,7 @@ PQRNN_HD void pool_backward(const PoolArgs& a, const Item& item) {
   using A = Arithmetic<S>;
   const Walk w = walk_of(a, item);
   const Gates<S, V, kind> gates(a, item, w);
-  const Norm<A, V, kind, raw> norm(a, item);
+  const Norm<S, V, kind, raw> norm(a, item);
   const std::uint64_t seed = seed_of(a);
   const std::int64_t channel = item.direction * a.width + item.channel;
   const std::int64_t gate_channel = item.direction * a.gate_direction + item.channel;
@@ -135,7 +136,7 @@ PQRNN_HD void pool_backward(const PoolArgs& a, const Item& item) {
 
   A r[V];
   load_carry<S>(a, item, a.glast, r);
-  Sums<A, V, kind, raw> sums;
+  Sums<S, V, kind, raw> sums;
   const std::int64_t batches = (w.end - w.begin + kBatch - 1) / kBatch;
   Batch<S, V, kind> batch, next;
   Incoming<S, V, kind> incoming, next_incoming;

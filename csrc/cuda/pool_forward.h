@@ -14,7 +14,7 @@ PQRNN_HD void compose_forward(const PoolArgs& a, const Item& item) {
   using A = Arithmetic<S>;
   const Walk w = walk_of(a, item);
   const Gates<S, V, kind> gates(a, item, w);
-  const Norm<A, V, kind, raw> norm(a, item);
+  const Norm<S, V, kind, raw> norm(a, item);
   const std::uint64_t seed = seed_of(a);
   A scale[V], offset[V];
   PQRNN_UNROLL
@@ -47,7 +47,7 @@ PQRNN_HD void pool_forward(const PoolArgs& a, const Item& item) {
   using A = Arithmetic<S>;
   const Walk w = walk_of(a, item);
   const Gates<S, V, kind> gates(a, item, w);
-  const Norm<A, V, kind, raw> norm(a, item);
+  const Norm<S, V, kind, raw> norm(a, item);
   const std::uint64_t seed = seed_of(a);
   const std::int64_t channel = item.direction * a.width + item.channel;
   const Lane<S> h = lane_of<S>(a.h, item, w, channel);
