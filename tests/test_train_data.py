@@ -130,11 +130,20 @@ def test_teachers_are_checked() -> None:
         wrong(["a", "b"])
     with pytest.raises(ValueError, match="or 'vectors:FOLDER', got 'bert'"):
         load_teacher("bert")
-    for spec in ("onnx:/nowhere.onnx", "vectors:/nowhere", "hf:/nowhere"):
-        if spec.startswith("onnx"):
-            pytest.importorskip("onnxruntime_extensions")
-        with pytest.raises(FileNotFoundError, match="/nowhere"):
-            load_teacher(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "needs"),
+    [
+        ("vectors:/nowhere", "numpy"),
+        ("onnx:/nowhere.onnx", "onnxruntime_extensions"),
+        ("hf:/nowhere", "transformers"),
+    ],
+)
+def test_a_teacher_that_is_not_there(spec: str, needs: str) -> None:
+    pytest.importorskip(needs)
+    with pytest.raises(FileNotFoundError, match="/nowhere"):
+        load_teacher(spec)
 
 
 def test_stored_vectors_are_a_teacher(tmp_path: Path) -> None:
