@@ -201,7 +201,8 @@ static std::int64_t amx_peak(std::int64_t rounds) {
   _tile_stored(3, sums, kTileBytes);
   add();
   _tile_release();
-  const auto times = 4 * kTileBytes * static_cast<std::uint32_t>(rounds);  // modulo 2^32
+  const auto times =
+      static_cast<std::uint32_t>(4 * kTileBytes * static_cast<std::size_t>(rounds));  // modulo 2^32
   for (std::size_t j = 0; j < kTileRows * kLanes; ++j) {
     const auto once = static_cast<std::uint32_t>((1 + j / kLanes) * (j % kLanes % 7));
     if (found[j] != once * times) return 0;
