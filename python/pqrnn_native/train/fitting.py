@@ -19,11 +19,12 @@ from .devices import bfloat16_pays, find_device
 from .graph import Answers
 from .learner import Learner, projected
 from .metrics import Report
+from .probe import fit_head
 from .processes import joined
-from .readers import Examples
+from .readers import Example, Examples
 from .reports import chosen_metric, report, sentence_names
 from .rivals import rival
-from .rows import RowSource, token_spans
+from .rows import RowSource, encode_rows, token_spans
 from .saving import BestModel, make_folder, write_report
 from .settings import Task, TrainSettings, default_config, default_projection
 from .soft_labels import SoftLabels
@@ -105,7 +106,8 @@ def fit(
         init: model file to start from, or ``"default"``, the embedded encoder. Unless ``config``
             is given, the model has the same encoder, and if the file is for the same task and has
             all names of the training examples, the same names. Heads of the same names start from
-            the file's as well.
+            the file's as well; another classifier's head from logistic regression on the vectors
+            of the encoder as it is, and little is changed if there are few rows.
         precision: ``"int8"`` trains with the grids of 8 bits in the loop, and saves such a model;
             None: what ``config`` says, ``"float32"`` if nothing.
         soft_labels: what a teacher says of training texts, or a file of it, see
@@ -146,7 +148,7 @@ def fit(
         torch.set_num_threads(settings.threads)
     with joined() as processes:
         place = find_device(device)
-        settings = settings.resolve(len(train_set), processes.world, task)
+        settings = settings.resolve(len(train_set), processes.world, task, started=bool(init))
         if settings.bfloat16 is None:
             settings = replace(settings, bfloat16=bfloat16_pays(place))
         torch.manual_seed(settings.seed)
@@ -156,7 +158,7 @@ def fit(
             texts = [row.text for row in train_set]
             learner = rival(model, features, config, settings, processes, place, texts)
         if init is not None:
-            start_from(learner, config, init, [row.text for row in train_set])
+            start_from(learner, config, init, train_set.rows)
         description = {
             "task": task,
             "model": model,
@@ -255,7 +257,7 @@ def init_config(train: Examples, path: str | Path) -> PQRNNConfig:
 
 
 def start_from(
-    learner: Learner, config: PQRNNConfig, path: str | Path, texts: Sequence[str]
+    learner: Learner, config: PQRNNConfig, path: str | Path, examples: Sequence[Example]
 ) -> None:
     """Take the weights of a model file: its encoder, and with the same names its heads.
 
@@ -263,7 +265,7 @@ def start_from(
         learner: what is to have them.
         config: of its model.
         path: the file.
-        texts: of which some give batch norm its moments.
+        examples: of which some give batch norm its moments, and all a classifier its new head.
 
     Raises:
         ValueError: the file is damaged or its encoder is of another shape.
@@ -272,6 +274,7 @@ def start_from(
     named = ("task", "labels", "intents", "slots", "slot_context", "crf")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
+    texts = [example.text for example in examples]
     sample = texts[:: -(-len(texts) // _RECENTRE_TEXTS)]
     inputs = learner.featurizer(sample).to(learner.device)
     model = learner.averaged.model
@@ -279,6 +282,14 @@ def start_from(
     (model if same else encoder).load_tensors(tensors)
     encoder.recentre(inputs.features, inputs.offsets, inputs.index)
     learner.averaged.average.load_state_dict(model.state_dict())
+    if not same and config.labels:
+        gold = encode_rows(examples, config).sentence
+        assert gold is not None
+        embeds = other.task == "embedding"
+        fit_head(
+            learner, texts, gold,
+            (tensors["head.weight"], tensors["head.bias"]) if embeds else None,
+        )  # fmt: skip
 
 
 def count_parameters(model: torch.nn.Module) -> int:

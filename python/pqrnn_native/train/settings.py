@@ -107,7 +107,9 @@ class TrainSettings:
         if self.batch_size == 1:
             raise ValueError("batch_size must be at least 2, got 1")
 
-    def resolve(self, rows: int, processes: int = 1, task: Task = "parse") -> TrainSettings:
+    def resolve(
+        self, rows: int, processes: int = 1, task: Task = "parse", *, started: bool = False
+    ) -> TrainSettings:
         """The settings with each zero replaced by what suits that many training rows.
 
         A batch is a 64th of the rows, rounded to a power of two in 16 .. 256 and divided among the
@@ -118,7 +120,8 @@ class TrainSettings:
 
         For task ``"classify"`` a batch is a 128th of the rows, in 16 .. 64, epochs show about
         150,000 rows, but are at least 8 and at most 40, and the learning rate is 4e-3 for batches
-        of 32 and more.
+        of 32 and more. If it has started from a trained encoder, there are 8 epochs, and the
+        learning rate is 2e-3 for 10,000 rows and more and falls with their number.
         """
         if rows < 2:
             raise ValueError(f"training needs at least 2 rows, got {rows}")
@@ -127,7 +130,9 @@ class TrainSettings:
         fitting = 2 ** round(math.log2(max(1.0, rows / share)))
         batch_size = self.batch_size or max(2, min(largest, max(16, fitting), rows) // processes)
         each = max(1, rows // (batch_size * processes))
-        if classify:
+        if classify and started:
+            epochs, learning_rate = 8.0, 2e-3 * min(1.0, rows / 10_000)
+        elif classify:
             epochs = min(40.0, max(8.0, round(150_000 / rows)))
             learning_rate = 4e-3 * min(1.0, math.sqrt(batch_size * processes / 32))
         else:
