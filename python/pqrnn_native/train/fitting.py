@@ -109,7 +109,7 @@ def fit(
         precision: ``"int8"`` trains with the grids of 8 bits in the loop, and saves such a model;
             None: what ``config`` says, ``"float32"`` if nothing.
         soft_labels: what a teacher says of training texts, or a file of it, see
-            :mod:`.soft_labels`: a parser or tagger learns to say the same, beside the gold answers.
+            :mod:`.soft_labels`: the model learns to say the same, beside the gold answers.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
@@ -140,8 +140,8 @@ def fit(
         config = replace(config, precision=precision)
     if isinstance(soft_labels, str | Path):
         soft_labels = SoftLabels.load(soft_labels)
-    if soft_labels is not None and task == "classify":
-        raise ValueError("soft_labels must be None for task 'classify', got some")
+    if soft_labels is not None:
+        soft_labels.check(config)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:

@@ -20,7 +20,7 @@ from ..tags import TagSet
 from .batches import count, endless
 from .crf import crf_loss
 from .learner import Learner, Logits
-from .losses import soft_cross_entropy
+from .losses import soft_binary_cross_entropy, soft_cross_entropy
 from .optim import rate, seed_step, set_rate
 from .processes import Processes
 from .rows import IGNORED, RowSource
@@ -101,21 +101,34 @@ def soft_losses(
 ) -> dict[str, Tensor]:
     """The same with what a teacher says: cross entropies summed over this batch, divided by counts.
 
-    Of tags they are those of each token by itself, whatever may follow what.
+    Of tags they are those of each token by itself, whatever may follow what; of several labels the
+    mean over labels of the binary ones.
 
     Args:
         logits: of the batch.
         targets: of the batch.
-        temperature, rows, tokens: as for :func:`.losses.soft_cross_entropy` and :func:`losses`.
+        temperature: as for :func:`.losses.soft_cross_entropy`.
+        rows, tokens: as for :func:`losses`.
+
+    Returns:
+        ``soft_intent_loss`` and ``soft_slot_loss`` of a parser, else ``soft_loss``.
     """
-    parts = {}
-    for name, own, taught, by in (
-        ("soft_intent_loss", logits.sentence, targets.sentence, rows),
-        ("soft_slot_loss", logits.tags, targets.tags, max(1, tokens)),
-    ):
-        if own is not None:
-            shares = torch.from_numpy(taught).to(own.device)
-            parts[name] = soft_cross_entropy(own, shares, temperature) / by
+    parts: dict[str, Tensor] = {}
+    both = logits.sentence is not None and logits.tags is not None
+    if logits.sentence is not None:
+        own = logits.sentence
+        shares = torch.from_numpy(targets.sentence).to(own.device)
+        if targets.known is None:
+            total = soft_cross_entropy(own, shares, temperature)
+        else:
+            known = torch.from_numpy(targets.known).to(own.device)
+            total = soft_binary_cross_entropy(own[known], shares[known], temperature)
+            total = total / own.shape[1]
+        parts["soft_intent_loss" if both else "soft_loss"] = total / rows
+    if logits.tags is not None:
+        shares = torch.from_numpy(targets.tags).to(logits.tags.device)
+        total = soft_cross_entropy(logits.tags, shares, temperature)
+        parts["soft_slot_loss" if both else "soft_loss"] = total / max(1, tokens)
     return parts
 
 
@@ -164,6 +177,7 @@ def train_step(
         )
     weights = {
         "slot_loss": settings.slot_weight,
+        "soft_loss": settings.soft_weight,
         "soft_intent_loss": settings.soft_weight,
         "soft_slot_loss": settings.soft_weight * settings.slot_weight,
     }
