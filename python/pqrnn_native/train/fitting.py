@@ -17,6 +17,7 @@ from . import supervised
 from .batches import digest
 from .devices import bfloat16_pays, find_device
 from .graph import Answers
+from .inputs import Inputs
 from .learner import Learner, projected
 from .metrics import Report
 from .processes import joined
@@ -274,6 +275,7 @@ def start_from(
     tensors = load_tensors(path)
     sample = texts[:: -(-len(texts) // _RECENTRE_TEXTS)]
     inputs = learner.featurizer(sample).to(learner.device)
+    assert isinstance(inputs, Inputs)
     model = learner.averaged.model
     encoder = model.get_submodule("encoder")
     (model if same else encoder).load_tensors(tensors)
