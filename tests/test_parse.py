@@ -486,7 +486,7 @@ def test_transitions_decide(dtype: Any, isa: str, tmp_path: Path) -> None:
         [(0, 1, "a", "b")], wanted, [],
     ]  # fmt: skip
     assert pickle.loads(pickle.dumps(parser)).parse("a b c d e").slots == wanted
-    found = parser._core.transitions
+    found = parser.transitions
     assert found is not None
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, tensors["slots.transitions"], rtol=1e-6)
