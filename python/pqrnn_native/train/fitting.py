@@ -185,7 +185,7 @@ def fit(
                 train_set.rows, config, settings.max_tokens, settings.slot_exchange, soft_labels
             ),
             run,
-            lambda: _score(dev_set, answers(learner)),
+            lambda: figures_of(dev_set, answers(learner)),
             lambda figures: saver.save(learner, figures),
             processes=processes,
             progress=progress,
@@ -288,7 +288,7 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
+def figures_of(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
     """What chooses the best model, and every figure for the log, in per cent."""
     result = report(examples, answers, resamples=0)
     metric = chosen_metric(examples)

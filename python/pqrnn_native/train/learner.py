@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,6 +119,7 @@ class Learner:
         settings: resolved.
         processes: gradients are averaged over them.
         device: where it runs.
+        factors: of the learning rate, see :func:`.optim.adamw`.
     """
 
     def __init__(
@@ -129,11 +130,12 @@ class Learner:
         settings: TrainSettings,
         processes: Processes,
         device: torch.device,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         self.config, self.settings, self.featurizer = config, settings, featurizer
         self.device = device
         self.averaged = Averaged(model.to(self.device), settings.ema)
-        self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+        self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay, factors)
         self._speaking: torch.nn.Module = _Speaking(model)
         self._predictor = Predictor(self.averaged.average, featurizer, device)
         if processes.world > 1:

@@ -31,7 +31,7 @@ from .soft_labels import SoftTargets
 Evaluate = Callable[[], tuple[float, Mapping[str, float]]]
 Keep = Callable[[Mapping[str, Any]], None]
 
-_CHECKPOINT_SECONDS = 120.0  # between checkpoints, where evaluations are rarer
+_CHECKPOINT_SECONDS = 180.0  # between checkpoints, where evaluations are rarer
 _LEAST = 2  # rows of a batch, since batch norm needs some
 
 
