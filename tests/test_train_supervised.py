@@ -328,6 +328,8 @@ def test_the_default_shape_has_at_most_two_million_weights() -> None:
     assert not few.projection.lower
     odd = default_config("classify", labels="ab", projection={"feature_size": 50})
     assert odd.projection.ngram_size == 0
+    spaced = default_config("tag", slots=("O",), projection={"split": "space"})
+    assert not spaced.projection.split_apostrophes
     with pytest.raises(ValueError, match="task must be one of parse, classify, tag, got 'sing'"):
         default_config("sing")  # type: ignore[arg-type]
 

@@ -161,6 +161,8 @@ TEACHER_HEADS_RATE = 6.0
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     """The default projection with changes; character n-grams keep their share of the features.
 
+    Apostrophes are tokens of their own only where ``split`` is ``"words"``, since others know none.
+
     Raises:
         ValueError: A value out of range.
         TypeError: Unknown field, or a value of the wrong type.
@@ -170,6 +172,8 @@ def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     if isinstance(size, int):
         share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
         changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+    if changes.get("split", "words") != "words":
+        changes.setdefault("split_apostrophes", False)
     return replace(DEFAULT_PROJECTION, **changes)
 
 
