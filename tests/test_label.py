@@ -260,7 +260,7 @@ def test_a_student_learns_from_a_fine_tuned_teacher(tmp_path: Path) -> None:
 
 def write_jsonl(path: Path, rows: Sequence[Any]) -> str:
     lines = [
-        {"text": r.text, "intent": r.intent, "slots": r.slots} if r.intent
+        {"text": r.text, "intent": r.intent, "slots": r.slots, "language": r.language} if r.intent
         else {"text": r.text, "label": r.labels[0]}
         for r in rows
     ]  # fmt: skip
@@ -280,7 +280,7 @@ def test_from_an_encoder_to_a_small_parser(
 ) -> None:
     pytest.importorskip("matplotlib", reason="the run folder's curves need matplotlib")
     monkeypatch.chdir(tmp_path)
-    rows, more = commands(60), commands(40, seed=5)
+    rows, more = commands(60, languages=("en",)), commands(40, seed=5)
     write_encoder(tmp_path / "encoder", [row.text for row in rows])
     train, dev = (
         write_jsonl(tmp_path / "train.jsonl", rows),
@@ -309,13 +309,23 @@ def test_from_an_encoder_to_a_small_parser(
     assert told[1] == f"more.jsonl: {len(found)} rows of {len(new)} texts"
     gold = {row.text: row for row in more}
     assert {row.text for row in found} <= new
+    assert {row.language for row in found} == {"en"}
     assert len(found) > 0
     assert all(
         (row.intent, row.slots) == (gold[row.text].intent, gold[row.text].slots)
         for row in found
         if row.text in gold
     )
-    student = ["train", *data, "--train", "jsonl:more.jsonl", "--soft-labels", "soft.npz"]
+    student = [
+        "train",
+        "--languages",
+        "en",
+        *data,
+        "--train",
+        "jsonl:more.jsonl",
+        "--soft-labels",
+        "soft.npz",
+    ]
     assert main([*student, "--out", "run", *STUDENT]) == 0
     assert main(["label", "--teacher", "run", "--train", train, "--out", "again.npz"]) == 0
     assert len(SoftLabels.load("again.npz")) == len({row.text for row in rows})

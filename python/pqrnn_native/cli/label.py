@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._optional import require
 from ..checkpoint import write_whole
-from ..train.data import read_sentences
+from ..train.data import language_of, read_sentences, text_files
 from ..train.sources import examples_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pseudo",
         metavar="ROWS.jsonl",
-        help="further rows for train --train jsonl:..: texts of --text with their best labels",
+        help="further rows for train --train jsonl:ROWS.jsonl: texts of --text with their best "
+        "labels; names of files like more.en.txt tell their language",
     )
     parser.add_argument(
         "--least",
@@ -73,11 +75,9 @@ def run(options: argparse.Namespace) -> None:
     if options.least is not None and not options.pseudo:
         raise ValueError(f"--least is for --pseudo, got {options.least!r} alone")
     languages = options.languages.split(",") if options.languages else None
-    texts, unlabelled = [], []
-    if options.train:
-        texts = [row.text for row in examples_of(options.train, "train", None, languages)]
-    if options.text:
-        unlabelled = read_sentences(options.text, languages, limit=options.limit)
+    examples = list(examples_of(options.train, "train", None, languages)) if options.train else []
+    known = {row.language for row in examples if row.language} | set(languages or ())
+    further = _further(options.text or [], languages, options.limit, known)
     from ..train.teaching import label, load_label_teacher
 
     found = label(
@@ -85,19 +85,37 @@ def run(options: argparse.Namespace) -> None:
             load_label_teacher(name, device=options.device, threads=options.threads)
             for name in options.teacher
         ],
-        texts,
-        unlabelled=unlabelled,
+        [row.text for row in examples],
+        unlabelled=list(further),
         least=_LEAST if options.least is None else options.least,
     )
     found.soft.save(options.out)
     print(f"{options.out}: {len(found.soft)} texts")
     if options.pseudo:
-        _write_rows(options.pseudo, found)
-        others = len(found.soft) - len(set(texts))
+        _write_rows(options.pseudo, found, further)
+        others = len(found.soft) - len({row.text for row in examples})
         print(f"{options.pseudo}: {len(found.rows)} rows of {others} texts")
 
 
-def _write_rows(path: str, found: Labelled) -> None:
-    rows = ({**row, "score": round(row["score"], 6)} for row in found.rows)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_whole(path, [lines.encode()])
+def _further(
+    specs: Sequence[str], languages: Sequence[str] | None, limit: int | None, known: Collection[str]
+) -> dict[str, str]:
+    """Texts and the language of each: what its file's name says, or the only one there is."""
+    found: dict[str, str] = {}
+    for path in [path for spec in specs for path in text_files(spec, languages)]:
+        language = language_of(path)
+        if language not in known:
+            language = min(known) if len(known) == 1 else ""
+        for text in read_sentences([f"text:{path}"], limit=limit):
+            found.setdefault(text, language)
+    return found
+
+
+def _write_rows(path: str, found: Labelled, languages: Mapping[str, str]) -> None:
+    lines = []
+    for row in found.rows:
+        language = languages[row["text"]]
+        more = {"language": language} if language else {}
+        line = {**row, **more, "score": round(row["score"], 6)}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    write_whole(path, ["".join(lines).encode()])
