@@ -22,6 +22,7 @@ from tiny_encoder import bert, words_tokenizer, write_encoder
 
 import pqrnn_native as pq
 from pqrnn_native.cli import main
+from pqrnn_native.cli.label import _further
 from pqrnn_native.tags import TagSet
 from pqrnn_native.train import default_config, fit, read_examples
 from pqrnn_native.train.crf import crf_marginals
@@ -329,6 +330,15 @@ def test_from_an_encoder_to_a_small_parser(
     assert main([*student, "--out", "run", *STUDENT]) == 0
     assert main(["label", "--teacher", "run", "--train", train, "--out", "again.npz"]) == 0
     assert len(SoftLabels.load("again.npz")) == len({row.text for row in rows})
+
+
+def test_languages_of_further_texts(tmp_path: Path) -> None:
+    for name in ("a.de.txt", "b.en.txt", "c.txt"):
+        (tmp_path / name).write_text(f"{name}\n\nthe same\n{name} again\n")
+    found = _further([f"text:{tmp_path}"], None, 3, {"de", "en"})
+    assert found == {"a.de.txt": "de", "the same": "de", "b.en.txt": "en", "c.txt": ""}
+    assert set(_further([f"text:{tmp_path}"], ["en"], 3, {"en"})) == {"b.en.txt", "the same"}
+    assert set(_further([f"text:{tmp_path}/c.txt"], None, None, {"fr"}).values()) == {"fr"}
 
 
 def test_from_an_encoder_to_a_small_classifier(

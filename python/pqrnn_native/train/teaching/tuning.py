@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,8 +71,8 @@ def fine_tune(
 ) -> TuneResult:
     """Make a teacher of an encoder of transformers, and save the best one by its dev score.
 
-    A run that was cut goes on where it was, to the same weights, when it is called again with the
-    same arguments. It is for one process, on a CPU or one GPU.
+    A run that was cut goes on where it was, when it is called again with the same arguments; on a
+    CPU, the same arguments give the same weights. It is for one process, on a CPU or one GPU.
 
     Args:
         encoder: folder on disk with a model that ``AutoModel`` reads, and a fast tokenizer.
@@ -140,17 +139,16 @@ def fine_tune(
     say = say or _silence
     for line in skipped_lines(train_set):
         say(line)
-    with _deterministic(place):
-        supervised.train(
-            learner,
-            RowSource(train_set.rows, config, chosen.max_tokens, chosen.slot_exchange),
-            run,
-            lambda: figures_of(dev_set, answers(_predictor(learner))),
-            lambda figures: save_folder(out, learner.averaged.average, tokenizer, facts, figures),
-            processes=Processes(),
-            progress=progress,
-            say=say,
-        )
+    supervised.train(
+        learner,
+        RowSource(train_set.rows, config, chosen.max_tokens, chosen.slot_exchange),
+        run,
+        lambda: figures_of(dev_set, answers(_predictor(learner))),
+        lambda figures: save_folder(out, learner.averaged.average, tokenizer, facts, figures),
+        processes=Processes(),
+        progress=progress,
+        say=say,
+    )
     teacher = FineTunedTeacher(out, device=device, batch_size=_TEXTS_AT_ONCE)
     dev_report = report(dev_set, answers(teacher.predictor))
     parameters = count_parameters(model)
@@ -182,19 +180,6 @@ def _digest(model: torch.nn.Module) -> str:
         state.update(name.encode())
         state.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return state.hexdigest()
-
-
-@contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
-    """On a GPU, the same sums in the same order each time, where torch knows how."""
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warn)
 
 
 def _silence(_line: str) -> None:
