@@ -368,6 +368,10 @@ def test_from_an_encoder_to_a_small_classifier(
         ("teach --teacher hf:. --train csv:rows.csv --out t --ema 1", "ema must be in"),
         ("label --teacher . --train csv:rows.csv --out s.npz", "neither a folder with teacher.j"),
         ("label --teacher rows.csv --train csv:rows.csv --out s.npz", "cannot load 'rows.csv'"),
+        (
+            "label --teacher . --text text:rows.csv --out s --threads 0",
+            "--threads must be at least 1",
+        ),
         ("label --teacher default --out s.npz", "--train or --text must name texts, got neither"),
         ("label --teacher . --train csv:rows.csv --out s.npz --pseudo p", "--pseudo needs --text"),
         ("label --teacher . --train csv:rows.csv --out s.npz --least 1", "--least is for --pseudo"),

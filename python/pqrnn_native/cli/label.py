@@ -61,13 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="NAME", help="of torch, e.g. cpu (default: a GPU if there is one)"
     )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="of our own models (default: all cores)"
-    )
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all available cores")
 
 
 def run(options: argparse.Namespace) -> None:
-    require("torch", extra="train")
+    torch = require("torch", extra="train")
+    if options.threads is not None and options.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {options.threads}")
     if not (options.train or options.text):
         raise ValueError("--train or --text must name texts, got neither")
     if options.pseudo and not options.text:
@@ -80,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
     further = _further(options.text or [], languages, options.limit, known)
     from ..train.teaching import label, load_label_teacher
 
+    if options.threads:
+        torch.set_num_threads(options.threads)
     found = label(
         [
             load_label_teacher(name, device=options.device, threads=options.threads)
