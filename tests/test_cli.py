@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import twin
 
 import pqrnn_native as pq
 from pqrnn_native.cli import main
@@ -96,6 +98,27 @@ def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--seconds", "0.01", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert all(value > 0 for value in facts.values() if not isinstance(value, str))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [{"task": "parsing", "intents": ("a",), "slots": ("O", "B-x")},
+     {"task": "classification", "labels": ("no", "yes")}],
+)  # fmt: skip
+def test_bench_of_a_model_with_labels(
+    task: dict[str, Any],
+    tmp_path: Path,
+    rng: np.random.Generator,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = pq.PQRNNConfig(
+        bottleneck_size=8, state_size=8, num_layers=1,
+        projection=pq.ProjectionConfig(feature_size=32), **task,
+    )  # fmt: skip
+    path, _ = twin.random_model(config, rng, tmp_path)
+    assert main(["bench", "--model", str(path), "--seconds", "0.01", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["batch of 256, sentences per second"] > 0
 
 
 def test_distill_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

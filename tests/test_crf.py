@@ -20,7 +20,7 @@ from pqrnn_native import nn
 from pqrnn_native.checkpoint import load_tensors
 from pqrnn_native.tags import TagSet, decode_tags
 from pqrnn_native.train import supervised
-from pqrnn_native.train.crf import crf_loss
+from pqrnn_native.train.crf import crf_loss, crf_marginals
 from pqrnn_native.train.fitting import fit
 from pqrnn_native.train.learner import Logits
 from pqrnn_native.train.rows import IGNORED
@@ -65,6 +65,25 @@ def problem(lengths: list[int], seed: int = 0, kind: Any = torch.float64) -> tup
 
 def loss(logits: Any, offsets: Any, tags: Any, transitions: Any) -> Any:
     return crf_loss(logits, offsets, tags, transitions, ALLOWED, STARTS)
+
+
+def test_marginals_are_shares_of_all_valid_sequences() -> None:
+    tags = TagSet(("O", "B-x", "I-x", "B-y"))
+    logits, offsets, _, transitions = problem([3, 0, 1, 4], seed=3)
+    scores, moves = logits.detach().numpy(), transitions.detach().numpy()
+    expected = np.zeros_like(scores)
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        for ids in itertools.product(range(4), repeat=end - begin):
+            pairs = list(itertools.pairwise(ids))
+            if not ids or ids[0] == 2 or any(b == 2 and a not in (1, 2) for a, b in pairs):
+                continue
+            places = np.arange(begin, end), np.array(ids)
+            expected[places] += np.exp(scores[places].sum() + sum(moves[a, b] for a, b in pairs))
+    expected /= expected.sum(axis=1, keepdims=True)
+    found = crf_marginals(scores.astype(np.float32), offsets.numpy(), moves, tags)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)
+    assert crf_marginals(scores[:0], np.zeros(3, np.int64), moves, tags).shape == (0, 4)
 
 
 def test_by_hand() -> None:

@@ -486,11 +486,11 @@ def test_transitions_decide(dtype: Any, isa: str, tmp_path: Path) -> None:
         [(0, 1, "a", "b")], wanted, [],
     ]  # fmt: skip
     assert pickle.loads(pickle.dumps(parser)).parse("a b c d e").slots == wanted
-    found = parser._core.transitions
+    found = parser.transitions
     assert found is not None
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, tensors["slots.transitions"], rtol=1e-6)
-    assert constant(tmp_path, "O")._core.transitions is None
+    assert constant(tmp_path, "O").transitions is None
 
 
 def test_an_intent_forbids_the_tags_it_does_not_have(isa: str, tmp_path: Path) -> None:

@@ -497,6 +497,21 @@ def test_jsonl(tmp_path: Path) -> None:
         read_examples(f"jsonl:{write(path, '{}', 'x')}", "train")
 
 
+def test_jsonl_of_slots_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(
+        path,
+        '{"text": "call mum", "slots": [[4, 8, "WHO"]], "language": "en"}',
+        '{"text": "stop", "slots": []}',
+        '{"text": " ", "slots": []}',
+        '{"text": "stop"}',
+    )
+    examples = read_examples(f"jsonl:{path}", "train")
+    assert examples.task == "tag"
+    assert list(examples) == [Example("call mum", "en", slots=((5, 8, "WHO"),)), Example("stop")]
+    assert reasons(examples.skipped) == {3: "no text", 4: "slots must be a list, got None"}
+
+
 def test_clinc150(tmp_path: Path) -> None:
     parts = {
         "train": [["how are you", "greeting"], ["broken"]],

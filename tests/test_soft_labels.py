@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 import pqrnn_native as pq
 from pqrnn_native.train import Example, TrainSettings, fit
 from pqrnn_native.train.learner import Logits
-from pqrnn_native.train.losses import soft_cross_entropy
+from pqrnn_native.train.losses import soft_binary_cross_entropy, soft_cross_entropy
 from pqrnn_native.train.soft_labels import SoftLabels, SoftTargets
 from pqrnn_native.train.supervised import soft_losses
 
@@ -107,9 +107,38 @@ def test_soft_losses_are_divided_by_counts() -> None:
     parts = soft_losses(logits, targets, temperature=1.0, rows=4, tokens=6)
     assert parts["soft_intent_loss"].item() == pytest.approx(2 * math.log(4) / 4)
     assert parts["soft_slot_loss"].item() == pytest.approx(3 * math.log(8) / 6)
-    assert set(
-        soft_losses(logits._replace(tags=None), targets, temperature=1.0, rows=4, tokens=6)
-    ) == {"soft_intent_loss"}
+    (loss,) = soft_losses(
+        logits._replace(sentence=None), targets, temperature=1.0, rows=4, tokens=6
+    ).items()  # of a tagger
+    assert loss[0] == "soft_loss"
+    assert loss[1].item() == pytest.approx(3 * math.log(8) / 6)
+    (loss,) = soft_losses(
+        logits._replace(tags=None), targets, temperature=1.0, rows=4, tokens=6
+    ).items()  # of a classifier
+    assert loss[0] == "soft_loss"
+    assert loss[1].item() == pytest.approx(2 * math.log(4) / 4)
+
+
+def test_soft_binary_cross_entropy_by_hand() -> None:
+    # The student's probabilities are 3/4 and 1/2, the teacher's 9/10 and 1.
+    logits, targets = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[0.9, 1.0]])
+    expected = -(0.9 * math.log(3 / 4) + 0.1 * math.log(1 / 4)) + math.log(2)
+    found = soft_binary_cross_entropy(logits, targets)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    # At temperature 2 they are sqrt(3) / (sqrt(3) + 1) and 1/2; odds of 9 become odds of 3.
+    p = math.sqrt(3) / (math.sqrt(3) + 1)
+    softer = 4 * (-(3 / 4 * math.log(p) + 1 / 4 * math.log(1 - p)) + math.log(2))
+    assert soft_binary_cross_entropy(logits, targets, 2.0).item() == pytest.approx(softer, rel=1e-6)
+
+
+def test_soft_losses_of_several_labels_count_known_texts_alone() -> None:
+    logits = Logits(torch.tensor([[math.log(3.0), 0.0], [7.0, -7.0], [0.0, 0.0]]), None)
+    shares = np.array([[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]], np.float32)
+    targets = SoftTargets(shares, np.zeros((0, 0), np.float32), np.array([True, False, True]))
+    (loss,) = soft_losses(logits, targets, temperature=1.0, rows=5, tokens=0).values()
+    # Means over the 2 labels: (log 4 + log 2) / 2 of the first text, log 2 of the third.
+    expected = (math.log(4) + math.log(2)) / 2 + math.log(2)
+    assert loss.item() == pytest.approx(expected / 5, rel=1e-6)
 
 
 def test_a_student_says_what_its_teacher_says(tmp_path: Path) -> None:
@@ -140,7 +169,82 @@ def test_a_student_says_what_its_teacher_says(tmp_path: Path) -> None:
         assert [(slot.start, slot.label) for slot in parse.slots] == [(5, "x")]
 
 
-def test_classifiers_have_no_soft_labels(labels: SoftLabels, tmp_path: Path) -> None:
-    rows = [Example("x", labels=("a",)), Example("y", labels=("b",))] * 4
-    with pytest.raises(ValueError, match="soft_labels must be None for task 'classify'"):
+def of_labels(multi_label: bool, labels: tuple[str, ...] = ("a", "b", "c")) -> pq.PQRNNConfig:
+    return pq.PQRNNConfig(
+        task="classification", labels=labels, multi_label=multi_label,
+        projection=pq.ProjectionConfig(feature_size=32),
+    )  # fmt: skip
+
+
+def without_tags(sentences: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(each, np.zeros((0, 0))) for each in sentences]
+
+
+def test_targets_of_a_classifier_are_shares_of_its_labels() -> None:
+    soft = SoftLabels(TEXTS, INTENTS, (), without_tags(SENTENCES), top=2)
+    config = of_labels(False, ("c", "new", "a", "b"))
+    targets = soft.targets(["three", "four", "one two"], np.array([1, 1, 2]), config)
+    assert targets.known is None
+    assert targets.tags.shape == (4, 0)
+    np.testing.assert_allclose(targets.sentence[0], [8 / 9, 0, 1 / 9, 0], atol=1e-3)
+    np.testing.assert_array_equal(targets.sentence[1], 0)
+    np.testing.assert_allclose(targets.sentence[2], [0, 0, 5 / 8, 3 / 8], atol=1e-3)
+
+
+def test_probabilities_of_several_labels_are_kept_as_they_are(tmp_path: Path) -> None:
+    shares = [np.array([0.9, 0.8, 0.1]), np.zeros(3), np.array([0.01, 0.02, 0.03])]
+    soft = SoftLabels(TEXTS, INTENTS, (), without_tags(shares), top=1, multi_label=True)
+    soft.save(tmp_path / "soft.npz")
+    found = SoftLabels.load(tmp_path / "soft.npz")
+    assert found.multi_label
+    assert found.digest() == soft.digest()
+    config = of_labels(True, ("c", "a"))
+    targets = found.targets(["", "three", "four", "one two"], np.array([0, 1, 1, 2]), config)
+    assert targets.known is not None
+    assert targets.known.tolist() == [True, True, False, True]
+    np.testing.assert_allclose(
+        targets.sentence, [[0, 0], [0.03, 0.01], [0, 0], [0.1, 0.9]], atol=1e-3
+    )
+
+
+def test_soft_labels_of_another_kind_are_refused(labels: SoftLabels, tmp_path: Path) -> None:
+    rows = [Example("x", labels=("d",)), Example("y", labels=("e",))] * 4
+    with pytest.raises(ValueError, match=r"names of the model, such as 'd', got \['B-x'"):
         fit(rows, out=tmp_path / "run", soft_labels=labels)
+    several = [Example("x", labels=("a", "b")), Example("y")] * 4
+    with pytest.raises(ValueError, match="must be of several labels a text for this model, got on"):
+        fit(several, task="classify", out=tmp_path / "run", soft_labels=labels)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_classifier_says_what_its_teacher_says(several: bool, tmp_path: Path) -> None:
+    """Gold labels are wrong everywhere, and weigh next to nothing."""
+    words = [f"{a} {b}" for a in ("wake", "call") for b in ("me", "jazz", "bob", "it")]
+    gold = ("b", "c") if several else ("b",)
+    rows = [Example(text, labels=gold) for text in words * 8]
+    rows += [Example("nothing", labels=("a",)), Example("whatever", labels=("c",))]
+
+    def said(text: str) -> np.ndarray:
+        first = text.startswith("wake")
+        if several:
+            return np.array([0.99, 0.01, 0.98 if first else 0.02])
+        return np.array([0.98, 0.01, 0.01]) if first else np.array([0.01, 0.01, 0.98])
+
+    soft = SoftLabels(
+        words, INTENTS, (), without_tags([said(text) for text in words]), multi_label=several
+    )
+    settings = TrainSettings(
+        epochs=30, batch_size=16, learning_rate=0.02, threads=1, soft_weight=50.0, ema=0.9,
+        token_dropout=0.0, dropout=0.0,
+    )  # fmt: skip
+    shape = {"bottleneck_size": 24, "state_size": 12, "projection": {"feature_size": 96}}
+    result = fit(
+        rows, rows[-2:], out=tmp_path / "run", settings=settings, config=shape, task="classify",
+        soft_labels=soft, progress=False, pictures=False,
+    )  # fmt: skip
+    classifier = pq.load(result.path)
+    assert isinstance(classifier, pq.Classifier)
+    np.testing.assert_allclose(
+        classifier.predict_proba(words), [said(text) for text in words], atol=0.1
+    )

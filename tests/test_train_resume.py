@@ -75,14 +75,17 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         assert torch.equal(torch.as_tensor(second[name]), torch.as_tensor(value)), name
 
 
-def test_a_run_cut_between_checkpoints_goes_on_from_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# Cut after the checkpoint of step 26, before that of step 39; and with one after each step.
+@pytest.mark.parametrize(("seconds", "saved"), [(1e9, 26), (0.0, 30)])
+def test_a_run_cut_between_evaluations_goes_on_from_the_last_checkpoint(
+    seconds: float, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(supervised, "_CHECKPOINT_SECONDS", seconds)
     whole = train(tmp_path / "whole")
     step = supervised.train_step
 
     def cut(learner, data, rows, at, processes):  # type: ignore[no-untyped-def]
-        if at == 30:  # after the checkpoint of step 26, before that of step 39
+        if at == 30:
             raise KeyboardInterrupt
         return step(learner, data, rows, at, processes)
 
@@ -90,7 +93,7 @@ def test_a_run_cut_between_checkpoints_goes_on_from_the_last(
         patch.setattr(supervised, "train_step", cut)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "cut")
-    assert torch.load(tmp_path / "cut/checkpoint.pt", weights_only=True)["step"] == 26
+    assert torch.load(tmp_path / "cut/checkpoint.pt", weights_only=True)["step"] == saved
     assert train(tmp_path / "cut").read_bytes() == whole.read_bytes()
     rows = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]

@@ -26,6 +26,7 @@ from pqrnn_native.train.fitting import FitResult
 from pqrnn_native.train.graph import Answers
 from pqrnn_native.train.inputs import ProjectedInputs, drop_tokens
 from pqrnn_native.train.learner import Learner, Logits, projected
+from pqrnn_native.train.optim import Averaged, adamw, set_rate
 from pqrnn_native.train.plots import most_confused
 from pqrnn_native.train.processes import Processes
 from pqrnn_native.train.rows import IGNORED, encode_rows
@@ -328,6 +329,8 @@ def test_the_default_shape_has_at_most_two_million_weights() -> None:
     assert not few.projection.lower
     odd = default_config("classify", labels="ab", projection={"feature_size": 50})
     assert odd.projection.ngram_size == 0
+    spaced = default_config("tag", slots=("O",), projection={"split": "space"})
+    assert not spaced.projection.split_apostrophes
     with pytest.raises(ValueError, match="task must be one of parse, classify, tag, got 'sing'"):
         default_config("sing")  # type: ignore[arg-type]
 
@@ -405,3 +408,34 @@ def test_training_with_8_bits_in_the_loop(tmp_path: Path) -> None:
     )  # fmt: skip
     assert tuned.config.precision == "int8"
     assert tuned.config.bottleneck_size == float_run.config.bottleneck_size
+
+
+def test_parts_of_a_model_learn_at_their_own_rate() -> None:
+    model = torch.nn.ModuleDict(
+        {
+            "body": torch.nn.Linear(2, 3),
+            "heads": torch.nn.Linear(3, 1),
+            "still": torch.nn.Linear(1, 1),
+        }
+    )
+    model["still"].requires_grad_(False)
+    optimizer = adamw(model, 0.1, 0.5, {"heads": 6.0})
+    set_rate(optimizer, 0.01)
+    found = [
+        ([tuple(p.shape) for p in group["params"]], group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+    ]
+    assert found == [
+        ([(3, 2)], 0.01, 0.5), ([(3,)], 0.01, 0.0), ([(1, 3)], 0.06, 0.5), ([(1,)], 0.06, 0.0)
+    ]  # fmt: skip
+
+
+def test_an_average_of_nothing_is_the_model() -> None:
+    model = torch.nn.Linear(2, 2)
+    averaged = Averaged(model, 0.0)
+    averaged.update(3)
+    assert averaged.average is model
+    assert all(p.requires_grad for p in model.parameters())
+    state = {name: {"weight": torch.ones(2, 2), "bias": torch.ones(2)} for name in averaged.state()}
+    averaged.load(state)
+    assert model(torch.ones(2)).tolist() == [3, 3]

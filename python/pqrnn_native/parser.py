@@ -72,6 +72,11 @@ class Parser(Model):
         self._tags = TagSet(config.slots, core.transitions)
         self._allowed = allowed_tags(config)
 
+    @property
+    def transitions(self) -> FloatArray | None:
+        """What it scores that a tag (row) is followed by another (column); None without a CRF."""
+        return self._core.transitions
+
     def parse(
         self,
         texts: Texts,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import bench, distill, encode, evaluate, export, info, predict, train
+from . import bench, distill, encode, evaluate, export, info, label, predict, teach, train
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,7 +22,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="pqrnn-native", description="pQRNN text encoders.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (encode, info, train, evaluate, predict, distill, export, bench):
+    for module in (
+        encode, info, train, evaluate, predict, distill, teach, label, export, bench,
+    ):  # fmt: skip
         name = module.__name__.rpartition(".")[2]
         doc = (module.__doc__ or "").strip()
         command = commands.add_parser(

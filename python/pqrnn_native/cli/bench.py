@@ -1,4 +1,4 @@
-"""Time the embedded model on this machine: latency, throughput, projection.
+"""Time a model on this machine: latency, throughput, projection.
 
 The text is made up: sentences of ten words of three to nine random letters. Their frequencies
 follow Zipf's law over 50,000 words, as in natural text, since vectors of frequent words are cached;
@@ -18,13 +18,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import Encoder, Projection, load
+from .. import Classifier, Encoder, Parser, Projection, load
 
 _SENTENCES, _WORDS = 8192, 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="default", metavar="PATH")
+    parser.add_argument(
+        "--model", default="default", metavar="PATH", help="model file (default: the embedded one)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="per figure")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -33,21 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if not options.seconds > 0:
         raise ValueError(f"--seconds must be positive, got {options.seconds!r}")
-    encoder = load(options.model)
-    if not isinstance(encoder, Encoder):
-        raise ValueError(f"--model {options.model!r} is a {type(encoder).__name__}, not an encoder")
+    model = load(options.model)
+    answer = _answers(model)
     frequent, new = _sentences()
-    out = np.empty((256, encoder.dim), np.float32)
 
     def single(sentences: list[str]) -> Callable[[], object]:
         turn = itertools.cycle(sentences)
-        return lambda: encoder.encode(next(turn), threads=1)
+        return lambda: answer(next(turn), 1)
 
     starts = itertools.cycle(range(0, _SENTENCES, 256))
 
     def batch() -> None:
         start = next(starts)
-        encoder.encode(frequent[start : start + 256], threads=options.threads, out=out)
+        answer(frequent[start : start + 256], options.threads)
 
     projection = Projection(512)
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     project_times = _times(project, options.seconds)
     tokens = _SENTENCES * _WORDS
     facts = {
-        "isa": encoder.isa,
+        "isa": model.isa,
         "threads": options.threads,
         "one 10-word sentence, p50 in microseconds": 1e6 * statistics.median(one),
         "one 10-word sentence, p99 in microseconds": 1e6 * float(np.quantile(one, 0.99)),
@@ -73,6 +73,20 @@ def run(options: argparse.Namespace) -> None:
         return
     for name, value in facts.items():
         print(f"{name:50} {value:,.1f}" if isinstance(value, float) else f"{name:50} {value}")
+
+
+def _answers(
+    model: Encoder | Classifier | Parser,
+) -> Callable[[str | list[str], int | None], object]:
+    """What a user of the model calls, with texts and threads."""
+    if isinstance(model, Parser):
+        return lambda texts, threads: model.parse(texts, threads=threads)
+    if isinstance(model, Classifier):
+        return lambda texts, threads: model.predict(texts, threads=threads)
+    out = np.empty((256, model.dim), np.float32)
+    return lambda texts, threads: model.encode(
+        texts, threads=threads, out=None if isinstance(texts, str) else out
+    )
 
 
 def _sentences() -> tuple[list[str], list[str]]:

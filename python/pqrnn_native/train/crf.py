@@ -1,13 +1,16 @@
-"""The loss of a linear-chain conditional random field over tags."""
+"""A linear-chain conditional random field over tags: its loss, and its marginals."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..tags import TagSet
 from .rows import IGNORED
 
 
@@ -46,6 +49,37 @@ def crf_loss(
         out: Tensor = _Loss.apply(
             logits.to(kind), rows, lengths, tags, transitions.to(kind), allowed, starts
         )
+    return out
+
+
+def crf_marginals(
+    logits: npt.NDArray[np.floating],
+    offsets: npt.NDArray[np.int64],
+    transitions: npt.NDArray[np.floating],
+    tags: TagSet,
+) -> npt.NDArray[np.float64]:
+    """Probability of each tag at each token, among all valid sequences of its text.
+
+    Args:
+        logits: ``[tokens, S]``, texts one after the other.
+        offsets: ``[n + 1]``, where each text begins, and the end.
+        transitions: ``[S, S]``, from (row) to (column).
+        tags: which may follow which.
+
+    Returns:
+        float64 ``[tokens, S]``, computed in float64.
+    """
+    scores, moves = (torch.from_numpy(np.asarray(x, np.float64)) for x in (logits, transitions))
+    chain = _Chain(torch.from_numpy(np.diff(offsets)))
+    factors = moves.masked_fill(~torch.from_numpy(tags.allowed), -torch.inf)
+    factors = (factors - factors.max()).exp()
+    states, reached, _ = _forward(
+        chain, scores[chain.order], factors, torch.from_numpy(tags.starts)
+    )
+    marginals, _ = _backward(chain, states, reached, factors)
+    out: npt.NDArray[np.float64] = (
+        torch.empty_like(marginals).index_copy_(0, chain.order, marginals).numpy()
+    )
     return out
 
 

@@ -30,7 +30,7 @@ from .devices import bfloat16_pays, find_device
 from .losses import cosine_loss, ranking_loss, relational_loss
 from .metrics import cosine_rows, spearman
 from .optim import Averaged, adamw, rate, seed_step, set_rate
-from .run_folder import RunFolder
+from .run_folder import RunFolder, progress_bar
 from .teachers import Teacher, unit_rows
 
 
@@ -278,7 +278,7 @@ def distill(
     run = RunFolder(out, description)
     caches = [TeacherCache(cache, each) for each in teachers]
     for store in caches:
-        with run.bar("teacher vectors", unit="text", show=progress) as bar:
+        with progress_bar("teacher vectors", unit="text", show=progress) as bar:
             store.add(texts, progress=bar.at)
     targets = joined_targets(
         caches, texts, config.output_size, center=settings.center, translations=groups
@@ -301,7 +301,7 @@ def distill(
         run.log(row)
         run.save_checkpoint({"step": step, "student": student.state()})
 
-    with run.bar("distil", total=steps, unit="step", show=progress) as bar:
+    with progress_bar("distil", total=steps, unit="step", show=progress) as bar:
         bar.at(first, steps)
         sums: dict[str, float] = {}
         counted = 0

@@ -17,6 +17,7 @@ from . import supervised
 from .batches import digest
 from .devices import bfloat16_pays, find_device
 from .graph import Answers
+from .inputs import Inputs
 from .learner import Learner, projected
 from .metrics import Report
 from .probe import fit_head
@@ -111,7 +112,7 @@ def fit(
         precision: ``"int8"`` trains with the grids of 8 bits in the loop, and saves such a model;
             None: what ``config`` says, ``"float32"`` if nothing.
         soft_labels: what a teacher says of training texts, or a file of it, see
-            :mod:`.soft_labels`: a parser or tagger learns to say the same, beside the gold answers.
+            :mod:`.soft_labels`: the model learns to say the same, beside the gold answers.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
@@ -142,8 +143,8 @@ def fit(
         config = replace(config, precision=precision)
     if isinstance(soft_labels, str | Path):
         soft_labels = SoftLabels.load(soft_labels)
-    if soft_labels is not None and task == "classify":
-        raise ValueError("soft_labels must be None for task 'classify', got some")
+    if soft_labels is not None:
+        soft_labels.check(config)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
@@ -186,7 +187,7 @@ def fit(
                 train_set.rows, config, settings.max_tokens, settings.slot_exchange, soft_labels
             ),
             run,
-            lambda: _score(dev_set, answers(learner)),
+            lambda: figures_of(dev_set, answers(learner)),
             lambda figures: saver.save(learner, figures),
             processes=processes,
             progress=progress,
@@ -277,6 +278,7 @@ def start_from(
     texts = [example.text for example in examples]
     sample = texts[:: -(-len(texts) // _RECENTRE_TEXTS)]
     inputs = learner.featurizer(sample).to(learner.device)
+    assert isinstance(inputs, Inputs)
     model = learner.averaged.model
     encoder = model.get_submodule("encoder")
     (model if same else encoder).load_tensors(tensors)
@@ -297,7 +299,7 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _score(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
+def figures_of(examples: Examples, answers: Sequence[Any]) -> tuple[float, dict[str, float]]:
     """What chooses the best model, and every figure for the log, in per cent."""
     result = report(examples, answers, resamples=0)
     metric = chosen_metric(examples)

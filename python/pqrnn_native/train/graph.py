@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config import PQRNNConfig
 from ..parser import allowed_tags
 from ..tags import Span, SpanLabel, TagSet, decode_tags, forbid_tags
-from .learner import Learner, Logits
+from .learner import Learner, Logits, Predictor
 from .readers import Example
 from .rows import token_spans
 
@@ -21,7 +21,7 @@ Answer: TypeAlias = "Parsed | tuple[str, ...]"
 
 
 class Answers:
-    """Answers of a learner's averaged model to a fixed set of texts.
+    """Answers of a model to a fixed set of texts.
 
     Args:
         examples: the texts; their gold answers are not looked at.
@@ -36,8 +36,8 @@ class Answers:
         if config.slots:
             self._spans = token_spans(self._texts, config.projection)
 
-    def __call__(self, learner: Learner) -> list[Any]:
-        """One answer per text.
+    def __call__(self, model: Learner | Predictor) -> list[Any]:
+        """One answer per text; of a learner, its averaged model's.
 
         Returns:
             ``(intent, slots)`` of a parser or tagger (whose intent is ``""``), a tuple of labels of
@@ -45,7 +45,7 @@ class Answers:
         """
         answers: list[Any] = [None] * len(self._texts)
         tags: TagSet | None = None
-        for rows, logits, offsets in learner.predict(self._texts):
+        for rows, logits, offsets in model.predict(self._texts):
             if not self._config.slots:
                 found: Sequence[Any] = self._labels(logits)
             else:

@@ -15,6 +15,23 @@ from ..projection import Projection
 from .settings import TrainSettings
 
 
+class ModelInputs(Protocol):
+    """The texts of a batch as some model takes them."""
+
+    @property
+    def offsets(self) -> Tensor:
+        """int64 ``[n + 1]``; text s has the tokens ``offsets[s]:offsets[s + 1]``."""
+        ...
+
+    def to(self, device: torch.device) -> ModelInputs:
+        """The same on a device."""
+        ...
+
+    def through(self, model: torch.nn.Module) -> Tensor | tuple[Tensor, Tensor]:
+        """What the model says: logits of the texts, or a pair of these and the tokens'."""
+        ...
+
+
 class Inputs(NamedTuple):
     """The tokens of a batch.
 
@@ -32,15 +49,20 @@ class Inputs(NamedTuple):
         """The same on a device."""
         return Inputs(*(part.to(device) for part in self))
 
+    def through(self, model: torch.nn.Module) -> Tensor | tuple[Tensor, Tensor]:
+        """``model(features, offsets, index=index)``."""
+        said: Tensor | tuple[Tensor, Tensor] = model(self.features, self.offsets, index=self.index)
+        return said
+
 
 class Featurizer(Protocol):
-    """Makes :class:`Inputs` of texts."""
+    """Makes inputs of texts."""
 
-    def __call__(self, texts: Sequence[str]) -> Inputs:
+    def __call__(self, texts: Sequence[str]) -> ModelInputs:
         """As they are, for evaluation."""
         ...
 
-    def training(self, texts: Sequence[str], seed: int) -> Inputs:
+    def training(self, texts: Sequence[str], seed: int) -> ModelInputs:
         """Cut and augmented; what happens to a text follows from the seed and the text."""
         ...
 

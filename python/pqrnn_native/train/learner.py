@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import nn
 from ..config import PQRNNConfig
-from .inputs import Featurizer, Inputs, ProjectedInputs
+from .inputs import Featurizer, ModelInputs, ProjectedInputs
 from .optim import Averaged, adamw
 from .processes import Processes
 from .settings import TrainSettings
@@ -51,8 +51,8 @@ class _Speaking(torch.nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Inputs) -> Logits:
-        out = self.model(inputs.features, inputs.offsets, index=inputs.index)
+    def forward(self, inputs: ModelInputs) -> Logits:
+        out = inputs.through(self.model)
         sentence, tags = out if isinstance(out, tuple) else (out, None)
         if sentence.shape[1] == 0:  # a tagger
             sentence = None
@@ -64,17 +64,62 @@ class _Speaking(torch.nn.Module):
         return Logits(*(None if part is None else part.float() for part in parts))
 
 
+class Predictor:
+    """A model that says what it thinks of texts, without learning.
+
+    Args:
+        model: as for :class:`Learner`.
+        featurizer: what turns texts into its inputs.
+        device: where the model is.
+        batch_size: texts at a time.
+        bfloat16: matrix products in bfloat16 (autocast).
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        featurizer: Featurizer,
+        device: torch.device,
+        *,
+        batch_size: int = 256,
+        bfloat16: bool = False,
+    ) -> None:
+        self.model, self.featurizer, self.device = model, featurizer, device
+        self.batch_size, self.bfloat16 = batch_size, bfloat16
+        self._speaking = _Speaking(model)
+
+    def predict(
+        self, texts: Sequence[str]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Logits, npt.NDArray[np.int64]]]:
+        """Logits, batch by batch in order of length.
+
+        Yields:
+            The numbers of the batch's texts, their logits in float32 on the CPU, and their offsets.
+        """
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        for start in range(0, len(texts), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            inputs = self.featurizer([texts[row] for row in rows])
+            self.model.eval()
+            kind = self.device.type
+            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, self.bfloat16):
+                out = self._speaking(inputs.to(self.device))
+            on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
+            yield rows, on_cpu, inputs.offsets.numpy()
+
+
 class Learner:
     """A model, its average, its optimiser and its inputs.
 
     Args:
-        model: called as ``model(features, offsets, index=index)``; returns logits of the sentence,
-            or a pair of those and the tags' logits. With a CRF over tags it has ``transitions``.
+        model: what the inputs go through; says logits of the sentence, or a pair of those and the
+            tags' logits. With a CRF over tags it has ``transitions``.
         featurizer: what turns texts into its inputs.
         config: names its labels, intents and tags.
         settings: resolved.
         processes: gradients are averaged over them.
         device: where it runs.
+        factors: of the learning rate, see :func:`.optim.adamw`.
     """
 
     def __init__(
@@ -85,13 +130,14 @@ class Learner:
         settings: TrainSettings,
         processes: Processes,
         device: torch.device,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         self.config, self.settings, self.featurizer = config, settings, featurizer
         self.device = device
         self.averaged = Averaged(model.to(self.device), settings.ema)
-        self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+        self.optimizer = adamw(model, settings.learning_rate, settings.weight_decay, factors)
         self._speaking: torch.nn.Module = _Speaking(model)
-        self._average = _Speaking(self.averaged.average)
+        self._predictor = Predictor(self.averaged.average, featurizer, device)
         if processes.world > 1:
             for module in model.modules():
                 if hasattr(module, "synchronise"):
@@ -112,22 +158,10 @@ class Learner:
         return logits
 
     def predict(
-        self, texts: Sequence[str], batch_size: int = 256
+        self, texts: Sequence[str]
     ) -> Iterator[tuple[npt.NDArray[np.int64], Logits, npt.NDArray[np.int64]]]:
-        """Logits of the averaged model in float32, batch by batch in order of length.
-
-        Yields:
-            The numbers of the batch's texts, their logits on the CPU, and their offsets.
-        """
-        self.averaged.average.eval()
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        with torch.inference_mode():
-            for start in range(0, len(texts), batch_size):
-                rows = order[start : start + batch_size]
-                inputs = self.featurizer([texts[row] for row in rows])
-                out = self._average(inputs.to(self.device))
-                on_cpu = Logits(*(None if part is None else part.cpu() for part in out))
-                yield rows, on_cpu, inputs.offsets.numpy()
+        """What the averaged model says in float32, see :meth:`Predictor.predict`."""
+        return self._predictor.predict(texts)
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs of it."""

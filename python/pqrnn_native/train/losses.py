@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 
 def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -53,6 +53,24 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float = 1.0
     shares = (logits / temperature).log_softmax(1)
     # Not minus infinity times zero, where a class is impossible for both.
     return -(targets * shares.clamp_min(-1e4)).sum() * temperature**2
+
+
+def soft_binary_cross_entropy(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    """Sum over entries of the binary cross entropy between a teacher's and a student's probability.
+
+    The same for labels of which a text may have any number: each label with its absence is a
+    distribution of two. Temperature is as for :func:`soft_cross_entropy`, a teacher's probability p
+    becoming ``sigmoid(logit(p) / T)``.
+
+    Args:
+        logits: ``[n, labels]``.
+        targets: ``[n, labels]`` probabilities.
+        temperature: > 0.
+    """
+    if temperature != 1.0:
+        targets = (targets.logit() / temperature).sigmoid()
+    total = binary_cross_entropy_with_logits(logits / temperature, targets, reduction="sum")
+    return total * temperature**2
 
 
 def ranking_loss(student: Tensor, teacher: Tensor, temperature: float = 0.05) -> Tensor:

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 
-def adamw(model: torch.nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW with decay on matrices only, since scales and biases are not to be small."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() <= 1]
+def adamw(
+    model: torch.nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    factors: Mapping[str, float] | None = None,
+) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only, since scales and biases are not to be small.
+
+    Args:
+        model: whose parameters learn; those that need no gradient are left out.
+        learning_rate: of each parameter.
+        weight_decay: of matrices.
+        factors: by what the rate is multiplied for the parameters of a submodule.
+    """
+    factors = factors or {}
+    groups: list[dict[str, Any]] = []
+    for factor in dict.fromkeys((1.0, *factors.values())):
+        own = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and factors.get(name.partition(".")[0], 1.0) == factor
+        ]
+        for decay, part in (
+            (weight_decay, [p for p in own if p.dim() > 1]),
+            (0.0, [p for p in own if p.dim() <= 1]),
+        ):
+            groups.append({"params": part, "weight_decay": decay, "factor": factor})
     return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
+        [group for group in groups if group["params"]],
         lr=learning_rate,
         betas=(0.9, 0.98),
         fused=True,
@@ -31,9 +52,9 @@ def rate(step: int, steps: int, warmup_steps: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Use this learning rate from now on."""
+    """Use this learning rate from now on, times each group's ``factor`` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get("factor", 1.0)
 
 
 def seed_step(*numbers: int) -> None:
@@ -54,17 +75,19 @@ class Averaged:
 
     Attributes:
         model: the one given.
-        average: its averaged twin, without gradients.
+        average: its averaged twin, without gradients; with a decay of 0 the model itself.
     """
 
     def __init__(self, model: torch.nn.Module, decay: float) -> None:
         self.model, self.decay = model, decay
-        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.average = copy.deepcopy(model).requires_grad_(False) if decay else model
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after a step; the start is free of bias, buffers are copied."""
-        decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
+        if self.average is self.model:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
         for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
         for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=True):

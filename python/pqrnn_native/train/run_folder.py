@@ -35,6 +35,17 @@ class Bar:
         self._bar.update(done - self._bar.n)
 
 
+@contextmanager
+def progress_bar(
+    title: str, *, unit: str, show: bool | None, total: int | None = None
+) -> Iterator[Bar]:
+    """A tqdm bar; ``show=None`` shows it on a terminal only."""
+    tqdm = require("tqdm", extra="train").tqdm
+    hidden = not (sys.stderr.isatty() if show is None else show)
+    with tqdm(total=total, desc=title, unit=unit, disable=hidden, mininterval=0.5) as bar:
+        yield Bar(bar)
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -51,7 +62,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.description: dict[str, Any] = json.loads(json.dumps(description))
         self.model_path = self.path / "model.safetensors"
-        self._started = time.monotonic()
+        self._started = self._saved = time.monotonic()
         self._best: float | None = None
         self._earlier_seconds = 0.0
         stored = self.path / "config.json"
@@ -85,6 +96,11 @@ class RunFolder:
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace ``checkpoint.pt``; a kill at any moment leaves the old or the new one whole."""
         self.save_state("checkpoint.pt", {**state, "best": self._best, "seconds": self.seconds()})
+        self._saved = time.monotonic()
+
+    def seconds_unsaved(self) -> float:
+        """Since the last checkpoint of this process, or its start."""
+        return time.monotonic() - self._saved
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None; the best score and the clock go on from it."""
@@ -118,16 +134,6 @@ class RunFolder:
 
     def best_shown(self) -> dict[str, float]:
         return {} if self._best is None else {"best": self._best}
-
-    @contextmanager
-    def bar(
-        self, title: str, *, unit: str, show: bool | None, total: int | None = None
-    ) -> Iterator[Bar]:
-        """A tqdm bar; ``show=None`` shows it on a terminal only."""
-        tqdm = require("tqdm", extra="train").tqdm
-        hidden = not (sys.stderr.isatty() if show is None else show)
-        with tqdm(total=total, desc=title, unit=unit, disable=hidden, mininterval=0.5) as bar:
-            yield Bar(bar)
 
     def draw_curves(self) -> None:
         """Write ``curve.png``: every logged figure against the step."""

@@ -148,8 +148,25 @@ class TrainSettings:
         )
 
 
+# How a teacher is fine-tuned; its heads are new, and learn faster than its encoder.
+TEACHER_SETTINGS = TrainSettings(
+    epochs=10.0,
+    batch_size=32,
+    learning_rate=5e-5,
+    warmup=0.06,
+    ema=0.0,
+    dropout=0.1,
+    token_dropout=0.0,
+    label_smoothing=0.02,
+    slot_weight=4.0,
+)
+TEACHER_HEADS_RATE = 6.0
+
+
 def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     """The default projection with changes; character n-grams keep their share of the features.
+
+    Apostrophes are tokens of their own only where ``split`` is ``"words"``, since others know none.
 
     Raises:
         ValueError: A value out of range.
@@ -160,6 +177,8 @@ def default_projection(changes: Mapping[str, Any]) -> ProjectionConfig:
     if isinstance(size, int):
         share = DEFAULT_PROJECTION.ngram_size / DEFAULT_PROJECTION.feature_size
         changes.setdefault("ngram_size", int(share * size) // 32 * 32)  # whole hash words
+    if changes.get("split", "words") != "words":
+        changes.setdefault("split_apostrophes", False)
     return replace(DEFAULT_PROJECTION, **changes)
 
 

@@ -20,17 +20,18 @@ from ..tags import TagSet
 from .batches import count, endless
 from .crf import crf_loss
 from .learner import Learner, Logits
-from .losses import soft_cross_entropy
+from .losses import soft_binary_cross_entropy, soft_cross_entropy
 from .optim import rate, seed_step, set_rate
 from .processes import Processes
 from .rows import IGNORED, RowSource
-from .run_folder import Bar, RunFolder
+from .run_folder import Bar, RunFolder, progress_bar
 from .settings import TrainSettings
 from .soft_labels import SoftTargets
 
 Evaluate = Callable[[], tuple[float, Mapping[str, float]]]
 Keep = Callable[[Mapping[str, Any]], None]
 
+_CHECKPOINT_SECONDS = 180.0  # between checkpoints, where evaluations are rarer
 _LEAST = 2  # rows of a batch, since batch norm needs some
 
 
@@ -101,21 +102,34 @@ def soft_losses(
 ) -> dict[str, Tensor]:
     """The same with what a teacher says: cross entropies summed over this batch, divided by counts.
 
-    Of tags they are those of each token by itself, whatever may follow what.
+    Of tags they are those of each token by itself, whatever may follow what; of several labels the
+    mean over labels of the binary ones.
 
     Args:
         logits: of the batch.
         targets: of the batch.
-        temperature, rows, tokens: as for :func:`.losses.soft_cross_entropy` and :func:`losses`.
+        temperature: as for :func:`.losses.soft_cross_entropy`.
+        rows, tokens: as for :func:`losses`.
+
+    Returns:
+        ``soft_intent_loss`` and ``soft_slot_loss`` of a parser, else ``soft_loss``.
     """
-    parts = {}
-    for name, own, taught, by in (
-        ("soft_intent_loss", logits.sentence, targets.sentence, rows),
-        ("soft_slot_loss", logits.tags, targets.tags, max(1, tokens)),
-    ):
-        if own is not None:
-            shares = torch.from_numpy(taught).to(own.device)
-            parts[name] = soft_cross_entropy(own, shares, temperature) / by
+    parts: dict[str, Tensor] = {}
+    both = logits.sentence is not None and logits.tags is not None
+    if logits.sentence is not None:
+        own = logits.sentence
+        shares = torch.from_numpy(targets.sentence).to(own.device)
+        if targets.known is None:
+            total = soft_cross_entropy(own, shares, temperature)
+        else:
+            known = torch.from_numpy(targets.known).to(own.device)
+            total = soft_binary_cross_entropy(own[known], shares[known], temperature)
+            total = total / own.shape[1]
+        parts["soft_intent_loss" if both else "soft_loss"] = total / rows
+    if logits.tags is not None:
+        shares = torch.from_numpy(targets.tags).to(logits.tags.device)
+        total = soft_cross_entropy(logits.tags, shares, temperature)
+        parts["soft_slot_loss" if both else "soft_loss"] = total / max(1, tokens)
     return parts
 
 
@@ -164,6 +178,7 @@ def train_step(
         )
     weights = {
         "slot_loss": settings.slot_weight,
+        "soft_loss": settings.soft_weight,
         "soft_intent_loss": settings.soft_weight,
         "soft_slot_loss": settings.soft_weight * settings.slot_weight,
     }
@@ -193,7 +208,8 @@ def train(
 ) -> None:
     """Train to the last epoch or until it no longer gets better, from a checkpoint if there is one.
 
-    Every evaluation is logged and followed by a checkpoint.
+    Every evaluation is logged and followed by a checkpoint; where they are minutes apart, there are
+    more checkpoints.
 
     Args:
         learner: what is trained.
@@ -218,8 +234,13 @@ def train(
     weights = sum(parameter.numel() for parameter in learner.averaged.model.parameters())
     say(f"{len(data)} rows, {weights:,} weights, {steps} steps of {size} rows, from step {first}")
     show = progress if processes.first else False
-    meter = _Meter()
-    with run.bar("train", total=steps, unit="step", show=show) as bar:
+    meter = _Meter(state.get("meter"))
+
+    def save(step: int) -> None:
+        values = {"step": step, "waited": waited, "stopped": stopped, "meter": meter.state()}
+        run.save_checkpoint({**values, "learner": learner.state()})
+
+    with progress_bar("train", total=steps, unit="step", show=show) as bar:
         bar.at(first, steps)
         for step, rows in endless(data.lengths, size, settings.seed, first, steps, least=least):
             warmup = round(settings.warmup * steps)
@@ -228,6 +249,8 @@ def train(
             meter.add(parts, int(data.lengths[rows].sum()))
             _show(bar, step + 1, steps, parts, meter, run)
             if (step + 1) % settings.evaluate_every and step + 1 < steps:
+                if processes.first and run.seconds_unsaved() > _CHECKPOINT_SECONDS:
+                    save(step + 1)
                 continue
             if processes.first:
                 score, scores = evaluate()
@@ -239,16 +262,9 @@ def train(
                 run.log(row)
                 say(json.dumps(row))
             stopped = processes.agree(bool(settings.patience) and waited >= settings.patience)
-            if processes.first:
-                run.save_checkpoint(
-                    {
-                        "step": step + 1,
-                        "waited": waited,
-                        "stopped": stopped,
-                        "learner": learner.state(),
-                    }
-                )
             meter = _Meter()
+            if processes.first:
+                save(step + 1)
             if stopped:
                 break
 
@@ -273,16 +289,24 @@ def total_steps(rows: int, settings: TrainSettings, processes: Processes) -> int
 class _Meter:
     """Means of the losses, and tokens a second, since the last evaluation."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.steps = self.tokens = 0
-        self.started = time.monotonic()
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {"sums": {}, "steps": 0, "tokens": 0, "seconds": 0.0}
+        self.sums: dict[str, float] = dict(state["sums"])
+        self.steps, self.tokens = int(state["steps"]), int(state["tokens"])
+        self.started = time.monotonic() - float(state["seconds"])
 
     def add(self, parts: Mapping[str, float], tokens: int) -> None:
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.steps += 1
         self.tokens += tokens
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs of it."""
+        seconds = time.monotonic() - self.started
+        return {
+            "sums": self.sums, "steps": self.steps, "tokens": self.tokens, "seconds": seconds
+        }  # fmt: skip
 
     def speed(self) -> float:
         return self.tokens / max(1e-9, time.monotonic() - self.started)

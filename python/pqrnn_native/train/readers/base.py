@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -267,15 +267,25 @@ def parse_example(text: str, language: str, intent: str, slots: Iterable[Sequenc
         BadRow: no text, no intent, or a slot outside the text or without a label.
         Overlap: slots overlap.
     """
+    if text.strip() and not intent:
+        raise BadRow("no intent")
+    return replace(tag_example(text, language, slots), intent=intent)
+
+
+def tag_example(text: str, language: str, slots: Iterable[Sequence[Any]]) -> Example:
+    """A checked example of task ``tag``, as :func:`parse_example`.
+
+    Raises:
+        BadRow: no text, or a slot outside the text or without a label.
+        Overlap: slots overlap.
+    """
     if not text.strip():
         raise BadRow("no text")
-    if not intent:
-        raise BadRow("no intent")
     checked = sorted(_checked_slot(text, slot) for slot in slots)
     for before, after in pairwise(checked):
         if after[0] < before[1]:
             raise Overlap(f"slots overlap: {before!r} and {after!r}", language)
-    return Example(text, language, intent, tuple(checked))
+    return Example(text, language, slots=tuple(checked))
 
 
 def _checked_slot(text: str, slot: Sequence[Any]) -> SpanLabel:

@@ -21,6 +21,7 @@ from .base import (
     numbered_lines,
     parse_example,
     rows_of_lines,
+    tag_example,
 )
 
 
@@ -113,7 +114,7 @@ def _describe_csv(source: Source) -> tuple[Task, bool]:
 
 
 # What a JSON row says about its text; the first of them in the file's first good row decides.
-_TARGETS = ("intent", "labels", "label")
+_TARGETS = ("intent", "labels", "label", "slots")
 
 
 def _target(path: Path) -> str:
@@ -125,7 +126,9 @@ def _target(path: Path) -> str:
         for target in _TARGETS:
             if target in row:
                 return target
-    raise ValueError(f"{path} has no row with 'text' and one of 'label', 'labels' and 'intent'")
+    raise ValueError(
+        f"{path} has no row with 'text' and one of 'label', 'labels', 'intent' and 'slots'"
+    )
 
 
 def _read_jsonl(source: Source) -> Iterator[Row]:
@@ -140,6 +143,8 @@ def _json_row(target: str, line: str) -> Example:
     if target == "intent":
         slots = json_value({"slots": [], **row}, "slots", list)
         return parse_example(text, language, json_value(row, "intent", str), slots)
+    if target == "slots":
+        return tag_example(text, language, json_value(row, "slots", list))
     if target == "label":
         return label_example(text, language, [json_value(row, "label", str)])
     labels = json_value(row, "labels", list)
@@ -150,7 +155,8 @@ def _json_row(target: str, line: str) -> Example:
 
 def _describe_jsonl(source: Source) -> tuple[Task, bool]:
     target = _target(source.paths[0])
-    return ("parse", False) if target == "intent" else ("classify", target == "labels")
+    tasks: dict[str, Task] = {"intent": "parse", "slots": "tag"}
+    return tasks.get(target, "classify"), target == "labels"
 
 
 CSV = Kind(
@@ -162,7 +168,7 @@ CSV = Kind(
 )
 
 JSONL = Kind(
-    wanted="a file of JSON objects with text and label, labels, or intent and slots",
+    wanted="a file of JSON objects with text and label, labels, slots, or intent and slots",
     find=_find,
     read=_read_jsonl,
     describe=_describe_jsonl,
