@@ -175,6 +175,22 @@ def test_labels_keep_their_type_and_order() -> None:
 
 
 @needs_torch
+def test_starts_from_the_embedded_encoder() -> None:
+    texts = ["turn off the light", "switch off the lamp", "play some jazz", "put on a song"]
+    numbers = np.array([10, 10, -1, -1])
+    found = PQRNNClassifier(init="default", random_state=0).fit(texts, numbers)
+    assert found.classes_.tolist() == [-1, 10]
+    # Words that no training text has: only the encoder can know of them.
+    assert found.predict(["music please", "make it dark"]).tolist() == [-1, 10]
+    encoder = pq.load("default").config
+    assert found.model_.config.projection == encoder.projection
+    assert found.model_.config.state_size == encoder.state_size
+    several = np.array([[1, 0], [1, 0], [0, 1], [1, 1]])
+    both = PQRNNClassifier(init="default", random_state=0).fit(texts, several)
+    assert both.predict(["switch off the lamp", "play some jazz"]).tolist() == [[1, 0], [0, 1]]
+
+
+@needs_torch
 def test_several_labels() -> None:
     examples = labelled(200, several=True)
     names = sorted({name for e in examples for name in e.labels})
@@ -312,6 +328,9 @@ def test_what_is_no_column_of_texts(X: Any, error: type[Exception], message: str
         ({"batch_size": 1}, ["a", "b"], [0, 1], ValueError, "batch_size must be at least 2"),
         ({"n_jobs": 0}, ["a", "b"], [0, 1], ValueError, "n_jobs must not be 0"),
         ({"config": {"depth": 3}}, ["a", "b"], [0, 1], TypeError, "depth"),
+        ({"init": "default"}, ["a", "b"], [0, 1], ValueError, "config must be None with init="),
+        ({"init": 3, "config": None}, ["a", "b"], [0, 1], TypeError, "init must be a path"),
+        ({"init": "absent", "config": None}, ["a", "b"], [0, 1], FileNotFoundError, "absent"),
     ],
 )
 def test_arguments_that_do_not_fit(

@@ -54,8 +54,11 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: Peak of a linear warm-up followed by a cosine decay.
         validation_fraction: Share of the texts to set aside, in (0, 1): the model that is kept is
             the one that does best on them, and training stops when it no longer gets better.
+        init: Model file whose encoder to start from, or ``"default"``, the encoder that comes with
+            the package; None: from nothing. The fewer texts there are, the more it helps.
         config: Fields of :class:`pqrnn_native.PQRNNConfig` that are to differ from the default
-            shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``.
+            shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``; not with
+            ``init``, whose shape it is.
         settings: Fields of :class:`pqrnn_native.train.TrainSettings` that are to differ from its
             defaults, for example ``{"dropout": 0.3}``.
         threshold: Probability from which on :meth:`predict` gives a label, where there may be
@@ -78,6 +81,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         validation_fraction: float | None = None,
+        init: str | os.PathLike[str] | None = None,
         config: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         threshold: float = 0.5,
@@ -89,6 +93,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
+        self.init = init
         self.config = config
         self.settings = settings
         self.threshold = threshold
@@ -113,11 +118,12 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
             TypeError: ``X`` holds something else than texts, or a parameter is of the wrong type.
             ValueError: ``X`` is not one-dimensional, ``X`` and ``y`` do not fit together, or a
                 parameter is out of range.
+            OSError: ``init`` cannot be read.
             FloatingPointError: The loss is not finite.
             ModuleNotFoundError: torch is not installed.
         """
         require("torch", extra="train")
-        from ..train import Example, Examples, default_config
+        from ..train import Example, Examples
 
         texts = _texts(X)
         classes, chosen = _targets(y, len(texts))
@@ -127,9 +133,6 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         names = [str(label) for label in classes.tolist()]
         if len(set(names)) < len(names):
             names = [str(column) for column in range(len(names))]
-        config = default_config(
-            "classify", labels=names, multi_label=several, **dict(self.config or {})
-        )
         rows = [
             Example(
                 text, labels=tuple(names[k] for k in (np.flatnonzero(own) if several else [own]))
@@ -139,7 +142,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         rows, held_out = self._divided(rows, seed)
         train, dev = (Examples("classify", part, multi_label=several) for part in (rows, held_out))
-        self.model_ = self._trained(train, dev, config, seed)
+        self.model_ = self._trained(train, dev, self._shape(names, several), seed)
         self.classes_ = classes
         return self
 
@@ -177,6 +180,20 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         train, held_out = train_test_split(rows, test_size=share, random_state=seed)
         return train, held_out
 
+    def _shape(self, names: list[str], several: bool) -> PQRNNConfig:
+        """What is trained: the default shape with changes, or that of the encoder to start from."""
+        from ..train import default_config
+        from ..train.fitting import encoder_shape
+
+        changes = dict(self.config or {})
+        if self.init is not None:
+            if changes:
+                raise ValueError(f"config must be None with init={self.init!r}, got {changes!r}")
+            if not isinstance(self.init, str | os.PathLike):
+                raise TypeError(f"init must be a path or None, got {self.init!r}")
+            changes = encoder_shape(self.init)
+        return default_config("classify", labels=names, multi_label=several, **changes)
+
     def _trained(self, train: Any, dev: Any, config: PQRNNConfig, seed: int) -> Classifier:
         from ..train import TrainSettings, fit
 
@@ -193,7 +210,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         with TemporaryDirectory(prefix="pqrnn-") as folder, _torch_untouched():
             result = fit(
                 train, dev, out=Path(folder, "run"), config=config, settings=settings,
-                progress=bool(self.verbose), pictures=False,
+                init=self.init, progress=bool(self.verbose), pictures=False,
             )  # fmt: skip
             return Classifier(result.path.read_bytes())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def fit(
     features: Literal["projection", "word"] = "projection",
     config: PQRNNConfig | Mapping[str, Any] | None = None,
     settings: TrainSettings | None = None,
-    init: str | Path | None = None,
+    init: str | os.PathLike[str] | None = None,
     precision: Literal["float32", "int8"] | None = None,
     soft_labels: SoftLabels | str | Path | None = None,
     dtype: StorageType = "float32",
@@ -240,14 +241,13 @@ def with_intent_tags(config: PQRNNConfig, train: Examples) -> PQRNNConfig:
     return replace(config, intent_tags=collect_tags_by_intent(items, config.intents, config.slots))
 
 
-def init_config(train: Examples, path: str | Path) -> PQRNNConfig:
+def init_config(train: Examples, path: str | os.PathLike[str]) -> PQRNNConfig:
     """A configuration with the encoder of a model file, for these examples.
 
     It is the file's own if that is for the same task and has all names of the examples.
     """
     known = read_metadata(path).config
-    shape = {name: getattr(known, name) for name in _SHAPE}
-    needed = data_config(train, {**shape, "projection": asdict(known.projection)})
+    needed = data_config(train, encoder_shape(path))
     same = (known.task, known.multi_label) == (needed.task, needed.multi_label)
     names = ("labels", "intents", "slots")
     if not same or any(set(getattr(needed, n)) - set(getattr(known, n)) for n in names):
@@ -257,8 +257,15 @@ def init_config(train: Examples, path: str | Path) -> PQRNNConfig:
     return replace(known, intent_tags=(), precision="float32")
 
 
+def encoder_shape(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What :func:`.settings.default_config` takes, for the encoder of a model file."""
+    known = read_metadata(path).config
+    shape = {name: getattr(known, name) for name in _SHAPE}
+    return {**shape, "projection": asdict(known.projection)}
+
+
 def start_from(
-    learner: Learner, config: PQRNNConfig, path: str | Path, examples: Sequence[Example]
+    learner: Learner, config: PQRNNConfig, path: str | os.PathLike[str], examples: Sequence[Example]
 ) -> None:
     """Take the weights of a model file: its encoder, and with the same names its heads.
 

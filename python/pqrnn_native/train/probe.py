@@ -6,7 +6,7 @@ fine-tuning": Kumar et al., 2022); and of few rows there is little more to be le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from .inputs import Inputs
 from .learner import Learner
 
 __all__ = ["fit_head", "logistic_regression"]
@@ -84,7 +85,7 @@ def fit_head(
     every = slice(None, None, -(-len(texts) // _ROWS))
     texts, gold = texts[every], gold[every]
     model = learner.averaged.model
-    vectors = _pooled(model.get_submodule("encoder"), learner.featurizer, texts, learner.device)
+    vectors = _pooled(learner, texts)
     turn = torch.eye(vectors.shape[1], dtype=torch.float64)
     shift = vectors.new_zeros(len(turn))
     if embedding is not None:
@@ -100,23 +101,15 @@ def fit_head(
     learner.averaged.average.load_state_dict(model.state_dict())
 
 
-def _pooled(
-    encoder: torch.nn.Module,
-    featurizer: Callable[[Sequence[str]], tuple[Tensor, Tensor, Tensor]],
-    texts: Sequence[str],
-    device: torch.device,
-) -> Tensor:
+def _pooled(learner: Learner, texts: Sequence[str]) -> Tensor:
     """float64 ``[n, P]`` on the CPU, in the order of the texts."""
     order = np.argsort([len(text) for text in texts], kind="stable")
-    encoder.eval()
-    out: Tensor | None = None
+    encoder = learner.averaged.model.get_submodule("encoder").eval()
+    parts: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(order), _BATCH):
-            rows = order[start : start + _BATCH]
-            features, index, offsets = featurizer([texts[row] for row in rows])
-            pooled = encoder(features.to(device), offsets.to(device), index.to(device))[0]
-            if out is None:
-                out = torch.zeros(len(texts), pooled.shape[1], dtype=torch.float64)
-            out[torch.from_numpy(rows)] = pooled.double().cpu()
-    assert out is not None
-    return out
+            inputs = learner.featurizer([texts[row] for row in order[start : start + _BATCH]])
+            inputs = inputs.to(learner.device)
+            assert isinstance(inputs, Inputs)
+            parts.append(encoder(inputs.features, inputs.offsets, inputs.index)[0].double().cpu())
+    return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
