@@ -7,6 +7,7 @@ from .._optional import require
 require("torch", extra="train")
 
 from . import functional, projection  # noqa: E402
+from .building import build  # noqa: E402
 from .encoder import PQRNNEncoder  # noqa: E402
 from .models import (  # noqa: E402
     PQRNNForClassification,
@@ -21,6 +22,7 @@ __all__ = [
     "PQRNNForClassification",
     "PQRNNForParsing",
     "PQRNNForSentenceEmbedding",
+    "build",
     "functional",
     "projection",
 ]
