@@ -14,6 +14,7 @@ from .models import (  # noqa: E402
     PQRNNForParsing,
     PQRNNForSentenceEmbedding,
 )
+from .published import PublishedPQRNN  # noqa: E402
 from .qrnn import QRNN  # noqa: E402
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PQRNNForClassification",
     "PQRNNForParsing",
     "PQRNNForSentenceEmbedding",
+    "PublishedPQRNN",
     "build",
     "functional",
     "projection",
