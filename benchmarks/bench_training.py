@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pqrnn_native import nn as pqrnn_nn
 from pqrnn_native.config import PQRNNConfig
 from pqrnn_native.nn.encoder import NormalizedQRNNLayer
 from pqrnn_native.train import Example, Examples, TrainSettings, read_examples, supervised
@@ -27,7 +28,7 @@ from pqrnn_native.train.batches import endless
 from pqrnn_native.train.devices import bfloat16_pays
 from pqrnn_native.train.fitting import data_config
 from pqrnn_native.train.inputs import ProjectedInputs
-from pqrnn_native.train.learner import Learner, build
+from pqrnn_native.train.learner import Learner
 from pqrnn_native.train.processes import Processes
 from pqrnn_native.train.rows import RowSource
 
@@ -81,7 +82,7 @@ class Steps:
         config, (data, _) = parser_config(), examples()
         settings = TrainSettings(batch_size=BATCH, bfloat16=bfloat16).resolve(len(data))
         torch.manual_seed(0)
-        model = build(config, settings.dropout or 0.0)
+        model = pqrnn_nn.build(config, dropout=settings.dropout or 0.0)
         if layer is not None:
             layers = model.get_submodule("encoder").layers
             for index, ours in enumerate(layers):

@@ -396,3 +396,10 @@ def test_synchronised_norms_of_one_process_are_the_fused_ones(
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4, msg=key)
     for (key, a), b in zip(fused.named_buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6, msg=key)
+
+
+def test_build_decides_the_class() -> None:
+    for task, kind in MODELS.items():
+        model = nn.build(make(task), dropout=0.25)
+        assert type(model) is kind
+        assert model.encoder.dropout == 0.25

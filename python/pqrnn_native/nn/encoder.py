@@ -228,7 +228,7 @@ class PQRNNEncoder(nn.Module):
 
     Differs from the published graph (specification, sections 11 to 13) in what that has by
     mistake: variance is centred, moving averages move slowly, attention logits have neither ReLU
-    nor batch norm.
+    nor batch norm. :class:`PublishedPQRNN` has it all.
 
     Args:
         config: The hyper-parameters.

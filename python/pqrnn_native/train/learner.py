@@ -33,13 +33,6 @@ class Logits(NamedTuple):
     transitions: Tensor | None = None
 
 
-def build(config: PQRNNConfig, dropout: float) -> torch.nn.Module:
-    """The pQRNN graph of a configuration, with fresh weights."""
-    if config.task == "classification":
-        return nn.PQRNNForClassification(config, dropout)
-    return nn.PQRNNForParsing(config, dropout)
-
-
 class _Speaking(torch.nn.Module):
     """A model that says all that its loss needs.
 
@@ -177,6 +170,6 @@ def projected(
     config: PQRNNConfig, settings: TrainSettings, processes: Processes, device: torch.device
 ) -> Learner:
     """A learner of the pQRNN itself."""
-    model = build(config, settings.dropout or 0.0)
+    model = nn.build(config, dropout=settings.dropout or 0.0)
     featurizer = ProjectedInputs(config.projection, settings)
     return Learner(model, featurizer, config, settings, processes, device)
