@@ -15,6 +15,7 @@ from invented import labelled
 
 import pqrnn_native as pq
 from pqrnn_native.train import Examples, TrainSettings, fit
+from pqrnn_native.train.fitting import encoder_shape
 from pqrnn_native.train.probe import logistic_regression
 
 # One step that changes nothing: batch norm sees all texts, as they are, at once.
@@ -85,12 +86,29 @@ def test_a_classifier_begins_as_a_regression_on_the_encoders_vectors(
         np.testing.assert_allclose(found, own.predict_proba(vectors), atol=0.02)
 
 
+def test_further_features_change_nothing_at_first(tmp_path: Path) -> None:
+    train = Examples("classify", labelled(90))
+    shapes = {size: encoder_shape("default", ngrams=size) for size in (0, 64)}
+    assert shapes[64]["projection"]["ngram_size"] == 64
+    answers = []
+    for size, shape in shapes.items():
+        result = fit(
+            train, train, out=tmp_path / str(size), init="default", config=shape, settings=STILL,
+            device="cpu", progress=False, pictures=False,
+        )  # fmt: skip
+        model = pq.load(str(result.path))
+        assert isinstance(model, pq.Classifier)
+        answers.append(model.predict_proba([row.text for row in train]))
+    np.testing.assert_allclose(*answers, atol=1e-5)
+
+
 def test_few_rows_learn_slowly_from_an_encoder() -> None:
     few, many = (
         TrainSettings().resolve(rows, task="classify", started=True) for rows in (100, 50_000)
     )
-    assert few.learning_rate == pytest.approx(2e-5)
-    assert many.learning_rate == pytest.approx(2e-3)
+    assert few.learning_rate == pytest.approx(3e-5)
+    assert many.learning_rate == pytest.approx(3e-3)
     assert few.epochs == many.epochs == 8
+    assert (few.batch_size, many.batch_size) == (16, 32)
     own = TrainSettings(epochs=3, learning_rate=0.01)
     assert own.resolve(100, task="classify", started=True).learning_rate == 0.01

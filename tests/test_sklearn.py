@@ -183,7 +183,9 @@ def test_starts_from_the_embedded_encoder() -> None:
     # Words that no training text has: only the encoder can know of them.
     assert found.predict(["music please", "make it dark"]).tolist() == [-1, 10]
     encoder = pq.load("default").config
-    assert found.model_.config.projection == encoder.projection
+    size = encoder.projection.feature_size
+    assert found.model_.config.projection.feature_size == size + 1024
+    assert found.model_.config.projection.ngram_size == 1024
     assert found.model_.config.state_size == encoder.state_size
     several = np.array([[1, 0], [1, 0], [0, 1], [1, 1]])
     both = PQRNNClassifier(init="default", random_state=0).fit(texts, several)

@@ -40,6 +40,7 @@ from ..loading import load
 __all__ = ["PQRNNClassifier", "PQRNNVectorizer"]
 
 _NEVER = 2**31
+_NGRAMS = 1024  # features that an encoder without any gets
 
 
 class PQRNNClassifier(ClassifierMixin, BaseEstimator):
@@ -55,7 +56,8 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: Share of the texts to set aside, in (0, 1): the model that is kept is
             the one that does best on them, and training stops when it no longer gets better.
         init: Model file whose encoder to start from, or ``"default"``, the encoder that comes with
-            the package; None: from nothing. The fewer texts there are, the more it helps.
+            the package; None: from nothing. An encoder without features of character n-grams gets
+            1,024 of them.
         config: Fields of :class:`pqrnn_native.PQRNNConfig` that are to differ from the default
             shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``; not with
             ``init``, whose shape it is.
@@ -191,7 +193,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"config must be None with init={self.init!r}, got {changes!r}")
             if not isinstance(self.init, str | os.PathLike):
                 raise TypeError(f"init must be a path or None, got {self.init!r}")
-            changes = encoder_shape(self.init)
+            changes = encoder_shape(self.init, ngrams=_NGRAMS)
         return default_config("classify", labels=names, multi_label=several, **changes)
 
     def _trained(self, train: Any, dev: Any, config: PQRNNConfig, seed: int) -> Classifier:

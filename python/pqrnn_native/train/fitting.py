@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from ..checkpoint import StorageType, load_tensors, read_metadata, read_model
-from ..config import PQRNNConfig
+from ..config import PQRNNConfig, ProjectionConfig
 from ..tags import collect_tags, collect_tags_by_intent
 from . import supervised
 from .batches import digest
@@ -257,17 +258,32 @@ def init_config(train: Examples, path: str | os.PathLike[str]) -> PQRNNConfig:
     return replace(known, intent_tags=(), precision="float32")
 
 
-def encoder_shape(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What :func:`.settings.default_config` takes, for the encoder of a model file."""
+def encoder_shape(path: str | os.PathLike[str], *, ngrams: int = 0) -> dict[str, Any]:
+    """What :func:`.settings.default_config` takes, for the encoder of a model file.
+
+    Args:
+        path: the file.
+        ngrams: features of character n-grams that an encoder without any is to have besides.
+    """
     known = read_metadata(path).config
-    shape = {name: getattr(known, name) for name in _SHAPE}
-    return {**shape, "projection": asdict(known.projection)}
+    projection = asdict(known.projection)
+    if ngrams and _may_have_ngrams(known.projection):
+        projection["feature_size"] += ngrams
+        projection["ngram_size"] = ngrams
+    return {**{name: getattr(known, name) for name in _SHAPE}, "projection": projection}
+
+
+def _may_have_ngrams(projection: ProjectionConfig) -> bool:
+    plain = not (projection.ngram_size or projection.has_extras)
+    return plain and projection.hash == "murmur" and projection.feature_size % 32 == 0
 
 
 def start_from(
     learner: Learner, config: PQRNNConfig, path: str | os.PathLike[str], examples: Sequence[Example]
 ) -> None:
     """Take the weights of a model file: its encoder, and with the same names its heads.
+
+    A model may have features of character n-grams that the file's has not: their weights are 0.
 
     Args:
         learner: what is to have them.
@@ -282,6 +298,10 @@ def start_from(
     named = ("task", "labels", "intents", "slots", "slot_context", "crf")
     same = all(getattr(other, name) == getattr(config, name) for name in named)
     tensors = load_tensors(path)
+    weight = tensors["bottleneck.weight"]
+    more = config.projection.feature_size - weight.shape[1]
+    if more == config.projection.ngram_size and not other.projection.ngram_size:
+        tensors["bottleneck.weight"] = np.pad(weight, ((0, 0), (0, more)))
     texts = [example.text for example in examples]
     sample = texts[:: -(-len(texts) // _RECENTRE_TEXTS)]
     inputs = learner.featurizer(sample).to(learner.device)

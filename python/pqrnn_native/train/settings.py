@@ -120,18 +120,19 @@ class TrainSettings:
 
         For task ``"classify"`` a batch is a 128th of the rows, in 16 .. 64, epochs show about
         150,000 rows, but are at least 8 and at most 40, and the learning rate is 4e-3 for batches
-        of 32 and more. If it has started from a trained encoder, there are 8 epochs, and the
-        learning rate is 2e-3 for 10,000 rows and more and falls with their number.
+        of 32 and more. If it has started from a trained encoder, a batch is at
+        most 32, there are 8 epochs, and the learning rate is 3e-3 for 10,000 rows and more and
+        falls in proportion to fewer.
         """
         if rows < 2:
             raise ValueError(f"training needs at least 2 rows, got {rows}")
         classify = task == "classify"
-        share, largest = (128, 64) if classify else (64, 256)
+        share, largest = (128, 32 if started else 64) if classify else (64, 256)
         fitting = 2 ** round(math.log2(max(1.0, rows / share)))
         batch_size = self.batch_size or max(2, min(largest, max(16, fitting), rows) // processes)
         each = max(1, rows // (batch_size * processes))
         if classify and started:
-            epochs, learning_rate = 8.0, 2e-3 * min(1.0, rows / 10_000)
+            epochs, learning_rate = 8.0, 3e-3 * min(1.0, rows / 10_000)
         elif classify:
             epochs = min(40.0, max(8.0, round(150_000 / rows)))
             learning_rate = 4e-3 * min(1.0, math.sqrt(batch_size * processes / 32))
