@@ -33,15 +33,16 @@ def reasons(skipped: list[Skipped]) -> dict[int, str]:
 
 
 def mtop_row(
-    text: str, intent: str, slots: str, locale: str = "en_XX", tokens: str = '{"tokens": []}'
-) -> str:
-    return "\t".join(["1", intent, slots, text, "calling", locale, f"[{intent} ]", tokens])
+    text: str, intent: str, slots: str, locale: str = "en_XX", tokens: str = '{"tokens": []}',
+    number: str = "",
+) -> str:  # fmt: skip
+    return "\t".join([number, intent, slots, text, "calling", locale, f"[{intent} ]", tokens])
 
 
 def test_mtop_official(tmp_path: Path) -> None:
     write(
         tmp_path / "en" / "train.txt",
-        mtop_row('call "mum" at 7', "IN:CALL", "5:10:SL:WHO,11:15:SL:TIME"),
+        mtop_row('call "mum" at 7', "IN:CALL", "5:10:SL:WHO,11:15:SL:TIME", number="12"),
         mtop_row("hang up", "IN:STOP", ""),
     )
     write(tmp_path / "de" / "train.txt.gz", mtop_row("ruf an", "IN:CALL", ""))
@@ -54,7 +55,9 @@ def test_mtop_official(tmp_path: Path) -> None:
     assert (len(examples), examples.skipped, examples.unparsed) == (3, [], {})
     assert list(examples) == [
         Example("ruf an", "de", "IN:CALL"),
-        Example('call "mum" at 7', "en", "IN:CALL", ((5, 10, "SL:WHO"), (11, 15, "SL:TIME"))),
+        Example(
+            'call "mum" at 7', "en", "IN:CALL", ((5, 10, "SL:WHO"), (11, 15, "SL:TIME")), id="12"
+        ),
         Example("hang up", "en", "IN:STOP"),
     ]
     assert [e.language for e in read_examples(spec, "train", ["en", "de"])] == ["en", "en", "de"]
@@ -215,9 +218,9 @@ def test_multiatis(tmp_path: Path) -> None:
     spec = f"multiatis:{tmp_path}"
     examples = read_examples(spec, "train")
     assert list(examples) == [
-        Example(FLIGHTS, "en", "flight", FLIGHT_SLOTS),
-        Example(FLIGHTS, "en", "flight#fare", FLIGHT_SLOTS),
-        Example("vols à\u00a0paris", "fr", "flight", ((5, 12, "city"),)),
+        Example(FLIGHTS, "en", "flight", FLIGHT_SLOTS, id="1"),
+        Example(FLIGHTS, "en", "flight#fare", FLIGHT_SLOTS, id="3"),
+        Example("vols à\u00a0paris", "fr", "flight", ((5, 12, "city"),), id="1"),
     ]
     assert reasons(examples.skipped) == {
         3: "4 tokens but 3 tags",
@@ -352,7 +355,8 @@ def test_massive_official(tmp_path: Path) -> None:
         "{}",
     )
     for locale in ("zh-CN", "zh-TW"):
-        write(tmp_path / "data" / f"{locale}.jsonl", row("train", "今天七点", "[date : 今天]七点"))
+        given = json.loads(row("train", "今天七点", "[date : 今天]七点"))
+        write(tmp_path / "data" / f"{locale}.jsonl", json.dumps({"id": "40", **given}))
     spec = f"massive:{tmp_path}"
     examples = read_examples(spec, "train", ["en"])
     assert list(examples) == [
@@ -367,7 +371,7 @@ def test_massive_official(tmp_path: Path) -> None:
     }
     assert [e.text for e in read_examples(spec, "dev", ["en"])] == ["now"]
     assert list(read_examples(spec, "train", ["zh-TW"])) == [
-        Example("今天七点", "zh-TW", "alarm_set", ((0, 2, "date"),))
+        Example("今天七点", "zh-TW", "alarm_set", ((0, 2, "date"),), id="40")
     ]
     with pytest.raises(ValueError, match="no usable row of split 'test'"):
         read_examples(spec, "test", ["zh-TW"])
@@ -382,8 +386,8 @@ def test_massive_columns(tmp_path: Path) -> None:
     )
     examples = read_examples(f"massive:{tmp_path}", "dev")
     assert list(examples) == [
-        Example("change it now", "en", "set", ((10, 13, "date"),)),
-        Example("stop", "en", "set"),
+        Example("change it now", "en", "set", ((10, 13, "date"),), id="1"),
+        Example("stop", "en", "set", id="2"),
     ]
     assert list(reasons(examples.skipped)) == [3]
 
@@ -487,6 +491,11 @@ def test_jsonl(tmp_path: Path) -> None:
         2: "label must be a str, got 3",
         3: "text must be a str, got None",
     }
+
+    write(path, *(f'{{"text": "a", "label": "x", "id": {id}}}' for id in ('"q1"', 7, "null", [1])))
+    assert [e.id for e in read_examples(f"jsonl:{path}", "train")] == ["q1", "7", "", ""]
+    write(path, '{"text": "a", "intent": "x", "id": 7}')
+    assert list(read_examples(f"jsonl:{path}", "train")) == [Example("a", intent="x", id="7")]
 
     write(path, '{"text": "a", "labels": ["x", "y"]}', '{"text": "b", "labels": [1]}')
     examples = read_examples(f"jsonl:{path}", "train")
@@ -686,3 +695,11 @@ def test_real_mtop_can_be_said_in_tags_over_tokens(data: Path, apostrophes: bool
         for share in ceiling.values():
             assert share.slots >= 0.995
             assert share.utterances >= 0.99
+
+
+def test_real_massive_rows_of_one_id_are_translations(data: Path) -> None:
+    spec = f"massive:{data / 'massive'}"
+    english, thai = (read_examples(spec, "dev", [language]) for language in ("en", "th"))
+    assert [row.id for row in english] == [row.id for row in thai]
+    assert [row.intent for row in english] == [row.intent for row in thai]
+    assert len({row.id for row in english}) == 2033

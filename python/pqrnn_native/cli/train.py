@@ -56,6 +56,8 @@ _TRAINING = (
     ("dropout", float, "after the bottleneck and each layer"),
     ("token_dropout", float, "probability of hiding a token"),
     ("distortion", float, "probability of distorting a token's letters"),
+    ("parallel", float, "probability of showing a text in another language of the data"),
+    ("recombine", float, "probability of giving a text all slot values of another of its intent"),
     ("slot_exchange", float, "probability of giving slots of a text the values of others"),
     ("label_smoothing", float, "of intents, labels and tags"),
     ("slot_weight", float, "weight of the tags' loss beside the intent's"),
@@ -132,6 +134,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             own = "default: follows from the task and the data"
         training.add_argument(_flag(name), type=kind, metavar="N", help=f"{meaning} ({own})")
     training.add_argument(
+        "--paraphrases",
+        metavar="jsonl:FILE",
+        help="other wordings of training texts, a row each: of (the original), text and slots",
+    )
+    training.add_argument(
+        "--paraphrase-share",
+        type=float,
+        metavar="N",
+        help="probability of showing one of a text's paraphrases instead (default: 0.5)",
+    )
+    training.add_argument(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
         help="matrix products in bfloat16 (default: where there are instructions for them)",
@@ -141,8 +154,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     require("torch", extra="train")
     from ..train import fitting
+    from ..train.augment import Paraphrases
+    from ..train.sources import skipped_lines
 
     languages = options.languages.split(",") if options.languages else None
+    augment = []
+    share = options.paraphrase_share
+    if options.paraphrases is not None:
+        given = {} if share is None else {"share": share}
+        augment.append(Paraphrases(options.paraphrases, **given))
+        for line in skipped_lines(augment[0].skipped):
+            _say(line)
+    elif share is not None:
+        raise ValueError(f"--paraphrase-share needs --paraphrases, got {share} alone")
     result = fitting.fit(
         options.train,
         options.dev,
@@ -159,13 +183,18 @@ def run(options: argparse.Namespace) -> None:
         soft_labels=options.soft_labels,
         dtype=options.dtype,
         device=options.device,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        augment=augment,
+        say=_say,
     )
     print(result.dev.format())
     if result.test is not None:
         print("test")
         print(result.test.format())
     print(result.path)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _flag(name: str) -> str:

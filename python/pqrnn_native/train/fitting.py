@@ -16,6 +16,8 @@ from ..checkpoint import StorageType, load_tensors, read_metadata, read_model
 from ..config import PQRNNConfig, ProjectionConfig
 from ..tags import collect_tags, collect_tags_by_intent
 from . import supervised
+from .augment import Augment, Augmentation, augmentations
+from .augment.base import describe
 from .batches import digest
 from .devices import bfloat16_pays, find_device
 from .graph import Answers
@@ -78,6 +80,7 @@ def fit(
     init: str | os.PathLike[str] | None = None,
     precision: Literal["float32", "int8"] | None = None,
     soft_labels: SoftLabels | str | Path | None = None,
+    augment: Sequence[Augment] = (),
     dtype: StorageType = "float32",
     device: str | None = None,
     progress: bool | None = None,
@@ -115,6 +118,9 @@ def fit(
             None: what ``config`` says, ``"float32"`` if nothing.
         soft_labels: what a teacher says of training texts, or a file of it, see
             :mod:`.soft_labels`: the model learns to say the same, beside the gold answers.
+        augment: functions of an example and a generator that return an example; each text goes
+            through all of them whenever it is drawn, see :mod:`.augment`. What they return must
+            follow from their arguments alone. ``settings`` add some of their own.
         dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
@@ -126,6 +132,7 @@ def fit(
             other settings.
         FileNotFoundError: a named data set without the split.
         FloatingPointError: the loss is not finite.
+        TypeError: ``augment`` is not a list of callables, or one returned no example.
     """
     settings = settings or TrainSettings()
     _check_model(model, features, init)
@@ -147,6 +154,7 @@ def fit(
         soft_labels = SoftLabels.load(soft_labels)
     if soft_labels is not None:
         soft_labels.check(config)
+    chain = augmentations(train_set.rows, settings, augment)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined() as processes:
@@ -172,6 +180,7 @@ def fit(
             "device": place.type,
             "init": None if init is None else digest([read_model(init).hex()]),
             "soft_labels": None if soft_labels is None else soft_labels.digest(),
+            "augment": [describe(each) for each in augment] or None,
             "train": {"rows": len(train_set), "blake2b": digest_of(train_set)},
             "dev": {"rows": len(dev_set), "blake2b": digest_of(dev_set)},
         }
@@ -180,14 +189,16 @@ def fit(
         saver = BestModel(run, config, "int8" if config.precision == "int8" else dtype)
         if say is None or not processes.first:
             say = _silence
-        for line in skipped_lines(train_set):
+        for line in skipped_lines(train_set.skipped):
             say(line)
+        for each in chain:
+            if isinstance(each, Augmentation):
+                reached = sum(map(each.reaches, train_set))
+                say(f"{type(each).__name__} reaches {reached} of {len(train_set)} rows")
         answers = Answers(dev_set.rows, config)
         supervised.train(
             learner,
-            RowSource(
-                train_set.rows, config, settings.max_tokens, settings.slot_exchange, soft_labels
-            ),
+            RowSource(train_set.rows, config, settings.max_tokens, chain, soft_labels),
             run,
             lambda: figures_of(dev_set, answers(learner)),
             lambda figures: saver.save(learner, figures),

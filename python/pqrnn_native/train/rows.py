@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from ..config import PQRNNConfig, ProjectionConfig
 from ..tags import Span, TagSet, encode_tags
-from .augment import SlotExchange
+from .augment.base import Augment, augmented
 from .inputs import plain_projection
 from .readers import Example
 from .soft_labels import SoftLabels
 
 IGNORED = -100  # torch's own mark for a token that takes no part in the loss
+_STREAM = 1  # keeps augmentation apart from what else is drawn with a step's seed
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ class TrainingRows:
 
 
 class RowSource:
-    """Draws the batches of a run; some rows come with other slot values than they have.
+    """Draws the batches of a run, augmented.
 
     Args:
         examples: of the configuration's task.
         config: as for :func:`encode_rows`.
         max_tokens: as for :func:`encode_rows`.
-        exchange: probability that :class:`.augment.SlotExchange` changes a row, [0, 1).
+        augment: what each row goes through, in this order.
         soft: what a teacher says of these texts, or of some.
 
     Attributes:
@@ -78,27 +79,32 @@ class RowSource:
         examples: Sequence[Example],
         config: PQRNNConfig,
         max_tokens: int = 0,
-        exchange: float = 0.0,
+        augment: Sequence[Augment] = (),
         soft: SoftLabels | None = None,
     ) -> None:
         self.soft = soft
         self.rows = encode_rows(examples, config, max_tokens)
         self.tag_set = TagSet(config.slots) if config.slots else None
         self._examples, self._config, self._max_tokens = examples, config, max_tokens
-        self._probability = exchange if config.slots else 0.0
-        self._exchange = SlotExchange(examples) if self._probability else None
+        self._augment = tuple(augment)
         self._projection = plain_projection(config.projection)
 
     def batch(self, rows: npt.NDArray[np.int64], seed: int) -> TrainingRows:
-        """These rows; which of them are changed and how follows from the seed."""
+        """These rows; which of them are changed and how follows from the seed.
+
+        Raises:
+            TypeError, ValueError: an augmentation returned what is no example of this task.
+        """
         batch = self.rows.take(rows)
-        if self._exchange is None:
+        if not self._augment:
             return batch
-        rng = np.random.default_rng(seed)
-        chosen = np.flatnonzero(rng.random(len(rows)) < self._probability)
+        rng = np.random.default_rng([seed, _STREAM])
+        plain = [self._examples[row] for row in rows]
+        found = [augmented(example, self._augment, rng) for example in plain]
+        chosen = np.array([at for at, own in enumerate(plain) if found[at] is not own], np.int64)
         if not len(chosen):
             return batch
-        examples = [self._exchange(self._examples[rows[at]], rng) for at in chosen]
+        examples = [found[at] for at in chosen]
         spans = [self._projection.spans(example.text) for example in examples]
         changed = encode_rows(examples, self._config, self._max_tokens, spans)
         order = np.arange(len(rows))

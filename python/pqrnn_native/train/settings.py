@@ -46,7 +46,12 @@ class TrainSettings:
         dropout: after the bottleneck and after each layer, [0, 1).
         token_dropout: probability of showing a token without any features, [0, 1).
         distortion: probability of distorting a token's letters, [0, 1).
-        slot_exchange: probability of giving slots of a text the values of others, [0, 1).
+        parallel: probability of showing a text in another language of the data, [0, 1], see
+            :class:`.augment.ParallelRows`.
+        recombine: probability of giving a text all the slot values of another one of its intent,
+            [0, 1], see :class:`.augment.TemplateRecombination`.
+        slot_exchange: probability of giving slots of a text the values of others, [0, 1], see
+            :class:`.augment.SlotExchange`.
         label_smoothing: of cross entropies, [0, 1); the likelihood of a CRF is left as it is.
         slot_weight: weight of the tags' loss beside the intent's 1.
         soft_weight: weight of the cross entropies with soft labels beside those with gold ones.
@@ -73,6 +78,8 @@ class TrainSettings:
     dropout: float | None = None
     token_dropout: float = 0.1
     distortion: float = 0.0
+    parallel: float = 0.0
+    recombine: float = 0.0
     slot_exchange: float = 0.0
     label_smoothing: float = 0.05
     slot_weight: float = 1.0
@@ -90,9 +97,12 @@ class TrainSettings:
             raise ValueError(f"clip must be positive, got {self.clip!r}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be positive, got {self.temperature!r}")
+        for name in ("parallel", "recombine", "slot_exchange"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value!r}")
         for name in (
-            "warmup", "ema", "dropout", "token_dropout", "distortion", "slot_exchange",
-            "label_smoothing",
+            "warmup", "ema", "dropout", "token_dropout", "distortion", "label_smoothing",
         ):  # fmt: skip
             value = getattr(self, name)
             if not (name == "dropout" and value is None) and not 0 <= value < 1:

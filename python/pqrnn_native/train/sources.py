@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .batches import digest
-from .readers import Example, Examples, Split, read_examples, splits
+from .readers import Example, Examples, Skipped, Split, read_examples, splits
 from .settings import Task
 
 Source: TypeAlias = Examples | Iterable[Example] | str | Sequence[str]
@@ -95,9 +95,8 @@ def digest_of(examples: Examples) -> str:
     return digest(json.dumps(dataclasses.astuple(row), ensure_ascii=False) for row in examples)
 
 
-def skipped_lines(examples: Examples, most: int = 20) -> list[str]:
+def skipped_lines(rows: Sequence[Skipped], most: int = 20) -> list[str]:
     """Lines that tell which rows were skipped, the first ones by name."""
-    rows = examples.skipped
     more = [f"skipped: {len(rows) - most} more rows"] if len(rows) > most else []
     return [f"skipped: {row}" for row in rows[:most]] + more
 

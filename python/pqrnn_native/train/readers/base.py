@@ -40,6 +40,7 @@ class Example:
         slots: start, end and label of pieces of ``text``, ascending, without overlap.
         labels: of task ``classify``; exactly one unless the set is multi-label.
         tokens: start and end of the file's own tokens, for task ``tag``.
+        id: of the row, the same for a text and its translations; ``""`` where the set has none.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Example:
     slots: tuple[SpanLabel, ...] = ()
     labels: tuple[str, ...] = ()
     tokens: tuple[Span, ...] = ()
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,15 @@ def json_value(row: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
     return value
 
 
-def parse_example(text: str, language: str, intent: str, slots: Iterable[Sequence[Any]]) -> Example:
+def json_id(row: Mapping[str, Any]) -> str:
+    """The ``id`` of a JSON object if that is a string or a number, else ``""``."""
+    value = row.get("id", "")
+    return str(value) if isinstance(value, str | int) else ""
+
+
+def parse_example(
+    text: str, language: str, intent: str, slots: Iterable[Sequence[Any]], *, id: str = ""
+) -> Example:
     """A checked example of task ``parse``; white space at a slot's ends is not part of it.
 
     Raises:
@@ -269,10 +279,12 @@ def parse_example(text: str, language: str, intent: str, slots: Iterable[Sequenc
     """
     if text.strip() and not intent:
         raise BadRow("no intent")
-    return replace(tag_example(text, language, slots), intent=intent)
+    return replace(tag_example(text, language, slots, id=id), intent=intent)
 
 
-def tag_example(text: str, language: str, slots: Iterable[Sequence[Any]]) -> Example:
+def tag_example(
+    text: str, language: str, slots: Iterable[Sequence[Any]], *, id: str = ""
+) -> Example:
     """A checked example of task ``tag``, as :func:`parse_example`.
 
     Raises:
@@ -281,11 +293,23 @@ def tag_example(text: str, language: str, slots: Iterable[Sequence[Any]]) -> Exa
     """
     if not text.strip():
         raise BadRow("no text")
+    return Example(text, language, slots=checked_slots(text, language, slots), id=id)
+
+
+def checked_slots(
+    text: str, language: str, slots: Iterable[Sequence[Any]]
+) -> tuple[SpanLabel, ...]:
+    """Slots of a text, ascending, without white space at their ends.
+
+    Raises:
+        BadRow: one is outside the text or without a label.
+        Overlap: they overlap.
+    """
     checked = sorted(_checked_slot(text, slot) for slot in slots)
     for before, after in pairwise(checked):
         if after[0] < before[1]:
             raise Overlap(f"slots overlap: {before!r} and {after!r}", language)
-    return Example(text, language, slots=tuple(checked))
+    return tuple(checked)
 
 
 def _checked_slot(text: str, slot: Sequence[Any]) -> SpanLabel:
@@ -306,7 +330,7 @@ def _checked_slot(text: str, slot: Sequence[Any]) -> SpanLabel:
     return start, start + len(kept), label
 
 
-def label_example(text: str, language: str, labels: Iterable[str]) -> Example:
+def label_example(text: str, language: str, labels: Iterable[str], *, id: str = "") -> Example:
     """A checked example of task ``classify``.
 
     Raises:
@@ -317,7 +341,7 @@ def label_example(text: str, language: str, labels: Iterable[str]) -> Example:
     labels = tuple(labels)
     if not all(labels):
         raise BadRow("no label")
-    return Example(text, language, labels=labels)
+    return Example(text, language, labels=labels, id=id)
 
 
 def tagged_tokens(tokens: Sequence[str], tags: Sequence[str]) -> Example:

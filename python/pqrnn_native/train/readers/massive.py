@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from .base import (
@@ -17,13 +16,13 @@ from .base import (
     Source,
     attempt,
     columns,
+    json_id,
     json_object,
     json_value,
     language_folders,
     numbered_lines,
     parse_example,
     parses,
-    rows_of_lines,
     slots_of_string,
 )
 
@@ -52,14 +51,21 @@ def _official(folder: Path) -> list[Source]:
 def _read(source: Source) -> Iterator[Row]:
     path = source.paths[0]
     if ".tsv" in path.name:
-        return rows_of_lines(path, partial(_from_columns, source.language))
+        return _read_columns(source)
     return _read_official(source)
 
 
-def _from_columns(language: str, line: str) -> Example:
+def _read_columns(source: Source) -> Iterator[Row]:
+    # The files of all languages have the same rows in the same order.
+    for number, line in numbered_lines(source.paths[0]):
+        if line:
+            yield number, attempt(_from_columns, source.language, str(number), line)
+
+
+def _from_columns(language: str, number: str, line: str) -> Example:
     # utterance, intent, scenario, locale, tags, spans, parse
     cells = columns(line, 7)
-    return parse_example(cells[0], language, cells[1], slots_of_string(cells[5], ";"))
+    return parse_example(cells[0], language, cells[1], slots_of_string(cells[5], ";"), id=number)
 
 
 def _read_official(source: Source) -> Iterator[Row]:
@@ -91,7 +97,7 @@ def _from_json(source: Source, line: str) -> Example | None:
     plain = "".join([*pieces, annotated[end:]])
     if plain.split() != text.split():
         raise BadRow(f"annot_utt {annotated!r} does not spell utt {text!r}")
-    return parse_example(plain, source.language, intent, slots)
+    return parse_example(plain, source.language, intent, slots, id=json_id(row))
 
 
 KIND = Kind(

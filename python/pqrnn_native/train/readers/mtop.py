@@ -13,6 +13,7 @@ from .base import (
     Row,
     Source,
     columns,
+    json_id,
     json_object,
     json_value,
     language_folders,
@@ -40,13 +41,13 @@ def _from_json(language: str, line: str) -> Example:
     text, intent = json_value(row, "utterance", str), json_value(row, "intent", str)
     if row.get("slots", ...) is None:
         raise Overlap("slots overlap", language)
-    return parse_example(text, language, intent, json_value(row, "slots", list))
+    return parse_example(text, language, intent, json_value(row, "slots", list), id=json_id(row))
 
 
 def _official(language: str, line: str) -> Example:
     # id, intent, slots, utterance, domain, locale, nested parse, tokens
     cells = columns(line, 8)
-    return parse_example(cells[3], language, cells[1], slots_of_string(cells[2], ","))
+    return parse_example(cells[3], language, cells[1], slots_of_string(cells[2], ","), id=cells[0])
 
 
 KIND = Kind(

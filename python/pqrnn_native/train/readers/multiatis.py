@@ -41,9 +41,9 @@ def _read(source: Source) -> Iterator[Row]:
 
 
 def _row(language: str, line: str) -> Example:
-    _, utterance, tags, intent = columns(line, 4)
+    number, utterance, tags, intent = columns(line, 4)
     tagged = tagged_tokens(space_separated(utterance), space_separated(tags))
-    return parse_example(tagged.text, language, intent, tagged.slots)
+    return parse_example(tagged.text, language, intent, tagged.slots, id=number)
 
 
 KIND = Kind(

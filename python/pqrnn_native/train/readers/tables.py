@@ -15,6 +15,7 @@ from .base import (
     Source,
     Task,
     attempt,
+    json_id,
     json_object,
     json_value,
     label_example,
@@ -140,17 +141,19 @@ def _json_row(target: str, line: str) -> Example:
     row = json_object(line)
     text = json_value(row, "text", str)
     language = json_value({"language": "", **row}, "language", str)
+    number = json_id(row)
     if target == "intent":
         slots = json_value({"slots": [], **row}, "slots", list)
-        return parse_example(text, language, json_value(row, "intent", str), slots)
+        intent = json_value(row, "intent", str)
+        return parse_example(text, language, intent, slots, id=number)
     if target == "slots":
-        return tag_example(text, language, json_value(row, "slots", list))
+        return tag_example(text, language, json_value(row, "slots", list), id=number)
     if target == "label":
-        return label_example(text, language, [json_value(row, "label", str)])
+        return label_example(text, language, [json_value(row, "label", str)], id=number)
     labels = json_value(row, "labels", list)
     if not all(isinstance(label, str) for label in labels):
         raise BadRow(f"labels must be strings, got {labels!r}")
-    return label_example(text, language, labels)
+    return label_example(text, language, labels, id=number)
 
 
 def _describe_jsonl(source: Source) -> tuple[Task, bool]:

@@ -13,6 +13,7 @@ import torch
 
 from ...config import PQRNNConfig
 from .. import supervised
+from ..augment import augmentations
 from ..devices import bfloat16_pays, find_device
 from ..fitting import count_parameters, data_config, figures_of, with_intent_tags
 from ..graph import Answers
@@ -137,11 +138,11 @@ def fine_tune(
     )
     answers = Answers(dev_set.rows, config)
     say = say or _silence
-    for line in skipped_lines(train_set):
+    for line in skipped_lines(train_set.skipped):
         say(line)
     supervised.train(
         learner,
-        RowSource(train_set.rows, config, chosen.max_tokens, chosen.slot_exchange),
+        RowSource(train_set.rows, config, chosen.max_tokens, augmentations(train_set.rows, chosen)),
         run,
         lambda: figures_of(dev_set, answers(_predictor(learner))),
         lambda figures: save_folder(out, learner.averaged.average, tokenizer, facts, figures),
