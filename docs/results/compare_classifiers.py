@@ -31,6 +31,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MultiLabelBinarizer
+from sklearn.svm import LinearSVC
 
 import pqrnn_native
 from pqrnn_native.integrations.sklearn import PQRNNClassifier, PQRNNVectorizer
@@ -55,8 +56,8 @@ class Trained(NamedTuple):
     nbytes: int
 
 
-def read(data: Path, name: str, limit: int) -> tuple[Rows, Rows]:
-    """Rows to train on and rows to measure on."""
+def read(data: Path, name: str, limit: int, per_class: int, seed: int) -> tuple[Rows, Rows]:
+    """Rows to train on and rows to measure on; of ``per_class`` rows a label, which, says seed."""
     spec, languages = f"{name}:{data / name}", ["en"] if name == "massive" else None
     train = examples_of(spec, "train", "classify", languages)
     if name == "banking77":  # has no dev split
@@ -74,32 +75,63 @@ def read(data: Path, name: str, limit: int) -> tuple[Rows, Rows]:
     if limit and limit < len(found[0].texts):
         kept = np.random.default_rng(0).permutation(len(found[0].texts))[:limit]
         found[0] = Rows([found[0].texts[row] for row in kept], found[0].y[kept])
+    if per_class:
+        rng = np.random.default_rng(seed)
+        own = [
+            rng.permutation(np.flatnonzero(found[0].y == label)) for label in np.unique(found[0].y)
+        ]
+        kept = rng.permutation(np.concatenate([rows[:per_class] for rows in own]))
+        found[0] = Rows([found[0].texts[row] for row in kept], found[0].y[kept])
     return found[0], found[1]
 
 
 def pqrnn(rows: Rows, seed: int) -> Trained:
-    model = PQRNNClassifier(random_state=seed, n_jobs=1).fit(*rows)
+    return own_classifier(rows, seed, None)
+
+
+def started(rows: Rows, seed: int) -> Trained:
+    return own_classifier(rows, seed, "default")
+
+
+def own_classifier(rows: Rows, seed: int, init: str | None) -> Trained:
+    model = PQRNNClassifier(init=init, random_state=seed, n_jobs=1).fit(*rows)
     size = len(model.model_.__reduce__()[1][0])  # the bytes of the model file
     return Trained(model.classes_, model.predict_proba, size)
 
 
-def linear(features: Any, rows: Rows) -> Trained:
-    regression = LogisticRegression(C=10, max_iter=1000)
+def linear(features: Any, rows: Rows, classifier: Any = None) -> Trained:
+    regression = classifier or LogisticRegression(C=10, max_iter=1000)
     if rows.y.ndim == 2:
         regression = OneVsRestClassifier(regression)
     model = make_pipeline(features, regression).fit(*rows)
-    return Trained(model.classes_, model.predict_proba, len(pickle.dumps(model)))
+    scores = model.predict_proba if classifier is None else margins(model)
+    return Trained(model.classes_, scores, len(pickle.dumps(model)))
+
+
+def margins(model: Any) -> Callable[[list[str]], np.ndarray]:
+    """Scores of a support vector machine, which has one margin for two labels."""
+
+    def scores(texts: list[str]) -> np.ndarray:
+        found = model.decision_function(texts)
+        return np.stack((-found, found), 1) if found.ndim == 1 else found
+
+    return scores
+
+
+def ngrams() -> Any:
+    common = {"sublinear_tf": True, "dtype": np.float32}
+    return make_union(
+        TfidfVectorizer(ngram_range=(1, 2), **common),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **common),
+    )
 
 
 def tfidf(rows: Rows, _seed: int) -> Trained:
-    common = {"sublinear_tf": True, "dtype": np.float32}
-    return linear(
-        make_union(
-            TfidfVectorizer(ngram_range=(1, 2), **common),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **common),
-        ),
-        rows,
-    )
+    return linear(ngrams(), rows)
+
+
+def tfidf_svm(rows: Rows, _seed: int) -> Trained:
+    return linear(ngrams(), rows, LinearSVC())
 
 
 def vectors(rows: Rows, _seed: int) -> Trained:
@@ -144,8 +176,10 @@ def fasttext(rows: Rows, seed: int) -> Trained:
 
 METHODS: dict[str, Callable[[Rows, int], Trained]] = {
     "pQRNN": pqrnn,
+    "pQRNN from the embedded encoder": started,
     "embedded encoder + logistic regression": vectors,
     "TF-IDF + logistic regression": tfidf,
+    "TF-IDF + linear SVM": tfidf_svm,
     "fastText": fasttext,
 }
 
@@ -210,6 +244,7 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS), help="default: %(default)s")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--rows", type=int, default=0, help="train on that many only")
+    parser.add_argument("--per-class", type=int, default=0, help="train on that many of each label")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to add the figures to")
     options = parser.parse_args()
@@ -218,7 +253,7 @@ def main() -> None:
         rows = json.loads(options.out.read_text("utf-8"))
     done = {(row["set"], row["method"]) for row in rows}
     for name in options.sets.split(","):
-        train, dev = read(options.data, name, options.rows)
+        train, dev = read(options.data, name, options.rows, options.per_class, options.seed)
         for method in options.methods:
             if (name, method) in done:
                 continue
