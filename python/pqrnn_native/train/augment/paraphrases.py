@@ -118,7 +118,7 @@ def _pair(line: str) -> tuple[str, Example]:
     return original, Example(text, language, slots=checked_slots(text, language, slots))
 
 
-def _mapped(source: Mapping[str, Iterable[str | Example]]) -> Iterator[tuple[str, Example]]:
+def _mapped(source: Mapping[Any, Any]) -> Iterator[tuple[str, Example]]:
     for original, rows in source.items():
         if not isinstance(original, str) or isinstance(rows, str):
             raise TypeError(
