@@ -4,6 +4,7 @@
 
 #include "kernels/body_int8_vector.h"
 #include "kernels/body_int8_product.h"
+#include "kernels/body_int8_ternary.h"
 #include "kernels/body_int8_qrnn.h"
 
 static void int8_add_scaled(float scale, const std::uint8_t* x, int zero, float* y,

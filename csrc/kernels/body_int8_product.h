@@ -53,27 +53,34 @@ inline void int8_product(int rows, const std::uint8_t* const* input, std::size_t
   int8_product<most, groups>(input, depth, weights, init, out);
 }
 
-// As next_tile().
-template <int groups>
-inline int next_int8_tile(std::size_t left) {
-  const std::size_t most = Int8Tile<groups>::rows;
+// As next_tile(), of at most `most` rows.
+inline int next_int8_tile(std::size_t left, std::size_t most) {
   const std::size_t tiles = (left + most - 1) / most;
   return static_cast<int>((left + tiles - 1) / tiles);
 }
 
+// The product that int8_panels() is made of, and its largest tile.
+struct Int8Product {
+  static constexpr int rows = Int8Tile<2>::rows;
+  static PQRNN_INLINE void run(int count, const std::uint8_t* const* input, std::size_t depth,
+                               const std::int8_t* weights, const std::int32_t* init,
+                               std::int32_t* out) {
+    int8_product<2>(count, input, depth, weights, init, out);
+  }
+};
+
 // Calls finish(row, column, sums [2 kLanes]) for every row and every 2 kLanes columns.
-template <class Finish>
+template <class Product = Int8Product, class Finish>
 static PQRNN_INLINE void int8_panels(const Int8LinearArgs& args, Finish finish) {
-  constexpr int kGroups = 2;
-  constexpr std::size_t width = kGroups * kLanes;
+  constexpr std::size_t width = 2 * kLanes;
   for (std::size_t column = 0; column < args.columns; column += width) {
     const std::int8_t* weights = args.weights + column * args.depth;
     for (std::size_t i = 0; i < args.count;) {
-      const std::uint8_t* input[Int8Tile<kGroups>::rows] = {};
-      std::int32_t sums[Int8Tile<kGroups>::rows * width];
-      const int rows = next_int8_tile<kGroups>(args.count - i);
+      const std::uint8_t* input[Product::rows] = {};
+      std::int32_t sums[Product::rows * width];
+      const int rows = next_int8_tile(args.count - i, Product::rows);
       for (int r = 0; r < rows; ++r) input[r] = args.input + (i + r) * args.input_stride;
-      int8_product<kGroups>(rows, input, args.depth, weights, args.init + column, sums);
+      Product::run(rows, input, args.depth, weights, args.init + column, sums);
       for (int r = 0; r < rows; ++r, ++i) finish(i, column, sums + r * width);
     }
   }
@@ -99,10 +106,6 @@ static PQRNN_INLINE auto int8_store_relu(const Int8ReluArgs& args) {
 }
 
 static void int8_linear(const Int8LinearArgs& args) { int8_panels(args, int8_store_sums(args)); }
-
-static void int8_relu(const Int8ReluArgs& args) {
-  int8_panels(args.product, int8_store_relu(args));
-}
 
 static std::int32_t int8_dot(const std::uint8_t* a, const std::int8_t* b, std::size_t count) {
   std::int32_t sum = 0;

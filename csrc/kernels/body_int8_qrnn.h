@@ -52,7 +52,7 @@ static void int8_qrnn_panels(const Int8QrnnArgs& args) {
       std::uint8_t* output[kMost];
       bool starts[kMost];
       std::int32_t sums[kMost * gates * kLanes];
-      const int rows = next_int8_tile<gates>(args.end - i);
+      const int rows = next_int8_tile(args.end - i, kMost);
       for (int r = 0; r < rows; ++r, ++i) {
         const std::size_t at = args.backward ? args.begin + (args.end - 1 - i) : i;
         const std::size_t row = args.rows[at];

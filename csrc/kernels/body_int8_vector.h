@@ -3,7 +3,9 @@
 //
 //   VI  kLanes int32        VX  four inputs of one row, for every lane       VW  four weights of
 //   each
-// vx_opaque() makes compilers believe that the inputs have changed.
+// vx_opaque() makes compilers believe that the inputs have changed. Where PQRNN_BYTE_PAIRS is
+// defined, vi_pairs() adds products of inputs 0..2 two by two to 2 kLanes sums of int16, and
+// vi_join() those to sums of int32: see body_int8_ternary.h.
 //
 // This header has no include guard on purpose: it belongs to body.h.
 
@@ -55,6 +57,15 @@ inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+v"(x.eve
 inline VI vi_dot(VI sum, VX x, VW w) {
   return vi_add(sum, vi_add(_mm512_madd_epi16(x.even, w.even), _mm512_madd_epi16(x.odd, w.odd)));
 }
+#define PQRNN_BYTE_PAIRS 1
+inline VI vi_set(std::int32_t four) { return _mm512_set1_epi32(four); }
+inline VI vi_load_bytes(const std::int8_t* p) { return _mm512_loadu_si512(p); }
+inline VI vi_pairs(VI pairs, VI x, VI w) {
+  return _mm512_add_epi16(pairs, _mm512_maddubs_epi16(x, w));
+}
+inline VI vi_join(VI sum, VI pairs) {
+  return vi_add(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
 #endif
 
 #elif defined(__AVX2__)
@@ -91,6 +102,17 @@ inline VW vw_load(const std::int8_t* p) {
 inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+x"(x.even), "+x"(x.odd));) }
 inline VI vi_dot(VI sum, VX x, VW w) {
   return vi_add(sum, vi_add(_mm256_madd_epi16(x.even, w.even), _mm256_madd_epi16(x.odd, w.odd)));
+}
+#define PQRNN_BYTE_PAIRS 1
+inline VI vi_set(std::int32_t four) { return _mm256_set1_epi32(four); }
+inline VI vi_load_bytes(const std::int8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline VI vi_pairs(VI pairs, VI x, VI w) {
+  return _mm256_add_epi16(pairs, _mm256_maddubs_epi16(x, w));
+}
+inline VI vi_join(VI sum, VI pairs) {
+  return vi_add(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
 #elif defined(__SSE2__) || defined(_M_X64)

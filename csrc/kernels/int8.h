@@ -38,6 +38,7 @@ struct Int8ReluArgs {
   const float* multiplier;  // [columns]
   const float* bias;        // [columns]
   std::uint8_t* output;     // [count, columns]
+  bool ternary;             // inputs are 0, 1 and 2: features whose zero point is 1
 };
 
 // One direction of one QRNN layer from bytes to bytes, as QrnnArgs in dense.h: the gates over the

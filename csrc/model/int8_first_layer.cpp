@@ -48,6 +48,7 @@ void Int8Engine::run_bottleneck(Workspace& work) const {
   args.product.columns = width;
   args.multiplier = weights_.bottleneck.multiplier.data();
   args.bias = weights_.bottleneck.bias.data();
+  args.ternary = projector_.extra_count() == 0;
   for (std::size_t first = 0; first < misses; first += kFeatureRows) {
     args.product.count = std::min(kFeatureRows, misses - first);
     spread_features(work, first, args.product.count);

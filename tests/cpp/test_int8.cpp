@@ -1,6 +1,7 @@
 // The 8-bit engine: kernels of every instruction set against the reference's, activations against
 // float64, and the golden vectors of tests/golden (a folder given as the first argument), which
 // NumPy worked out.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -54,8 +55,13 @@ void test_linear(const Int8Kernels& kernels) {
   for (const std::size_t depth : {4, 64, 132, 1024}) {
     for (const std::size_t columns : {32, 96}) {
       for (const std::size_t count : {1, 2, 11, 12, 13, 40}) {
-        const auto input = whole<std::uint8_t>(count * depth, 0, 255);
-        const auto weights = whole<std::int8_t>(columns * depth, -128, 127);
+        const bool ternary = count % 2 == 1;
+        auto input = whole<std::uint8_t>(count * depth, 0, ternary ? 2 : 255);
+        auto weights = whole<std::int8_t>(columns * depth, -128, 127);
+        // A row and two columns whose sums are the largest that there can be.
+        std::fill_n(input.begin(), depth, static_cast<std::uint8_t>(ternary ? 2 : 255));
+        std::fill_n(weights.begin(), depth, std::int8_t{-128});
+        std::fill_n(weights.begin() + static_cast<std::ptrdiff_t>(depth), depth, std::int8_t{127});
         const auto init = whole<std::int32_t>(columns, -1000, 1000);
         const auto packed = pack(weights, depth, 2 * kernels.lanes);
         std::vector<std::int32_t> found(count * columns, 77);
@@ -70,7 +76,7 @@ void test_linear(const Int8Kernels& kernels) {
         kernels.linear(args);
         const auto multiplier = real(columns, 1e-3f), bias = real(columns, 200.0f);
         std::vector<std::uint8_t> bytes(count * columns);
-        kernels.relu({args, multiplier.data(), bias.data(), bytes.data()});
+        kernels.relu({args, multiplier.data(), bias.data(), bytes.data(), ternary});
         bool equal = true;
         for (std::size_t i = 0; i < count; ++i) {
           for (std::size_t c = 0; c < columns; ++c) {

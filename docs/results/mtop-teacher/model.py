@@ -88,17 +88,25 @@ class Encoder(nn.Module):
         config: of one copy.
         states: weights of each copy.
         dropout: of embeddings, attention and what is added to the residual stream.
+        frozen: layers that stay as they are, with the embeddings, counted from below; 0: nothing
+            does, embeddings neither.
     """
 
     def __init__(
-        self, config: dict[str, Any], states: list[dict[str, Tensor]], dropout: float
-    ) -> None:
+        self, config: dict[str, Any], states: list[dict[str, Tensor]], dropout: float,
+        frozen: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.dropout, self.copies = config, dropout, len(states)
+        self.frozen = frozen
         for name in states[0]:
             # Weights of layers: [layers, copies, ..].
             stacked = torch.stack([s[name] for s in states], 1 if self.layered(name) else 0)
-            setattr(self, name, nn.Parameter(stacked.float().clone()))
+            if frozen and self.layered(name):
+                still, stacked = stacked[:frozen], stacked[frozen:]
+                self.register_buffer(f"still_{name}", still.float().clone())
+            weight = nn.Parameter(stacked.float().clone())
+            setattr(self, name, weight.requires_grad_(self.layered(name) or not frozen))
 
     @staticmethod
     def layered(name: str) -> bool:
@@ -109,6 +117,9 @@ class Encoder(nn.Module):
         """Weights of one copy."""
         names = [name for name, _ in self.named_parameters()]
         weights = {name: getattr(self, name).detach() for name in names}
+        if self.frozen:
+            for name in filter(self.layered, names):
+                weights[name] = torch.cat([getattr(self, f"still_{name}"), weights[name]])
         return {
             name: (value[:, copy] if self.layered(name) else value[copy]).float().cpu().clone()
             for name, value in weights.items()
@@ -118,12 +129,9 @@ class Encoder(nn.Module):
         """Weights of all layers, at once in the type that products have under autocast."""
         weight: Tensor = getattr(self, name)
         kind = weight.device.type
-        if not torch.is_autocast_enabled(kind) or name.startswith(("aln", "oln")):
+        if not torch.is_autocast_enabled(kind) or "aln" in name or "oln" in name:
             return weight
         return weight.to(torch.get_autocast_dtype(kind))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """States ``[copies, n, length, hidden]``.
@@ -134,32 +142,42 @@ class Encoder(nn.Module):
         """
         copies, (_, n, length) = self.copies, ids.shape
         ids, mask = ids.expand(copies, -1, -1), mask.expand(copies, -1, -1)
-        heads, epsilon = self.config["heads"], self.config["epsilon"]
-        rows = self.word.shape[1]
-        moved = ids + torch.arange(copies, device=ids.device)[:, None, None] * rows
-        x = functional.embedding(moved, self.word.flatten(0, 1))
-        x = x + self.position[:, None, :length]
-        x = self._drop(norm(x, self.norm_weight, self.norm_bias, epsilon))
         seen = mask.reshape(copies * n, 1, 1, length).expand(-1, -1, length, -1)
+        learning = self.training and torch.is_grad_enabled()
+        with torch.set_grad_enabled(learning and not self.frozen):
+            dropout = 0.0 if self.frozen or not self.training else self.dropout
+            rows = self.word.shape[1]
+            moved = ids + torch.arange(copies, device=ids.device)[:, None, None] * rows
+            x = functional.embedding(moved, self.word.flatten(0, 1))
+            x = x + self.position[:, None, :length]
+            x = norm(x, self.norm_weight, self.norm_bias, self.config["epsilon"])
+            x = self._layers(functional.dropout(x, dropout), seen, "still_", self.frozen, 0.0)
+        with torch.set_grad_enabled(learning):
+            above = self.config["layers"] - self.frozen
+            return self._layers(x, seen, "", above, self.dropout if self.training else 0.0)
+
+    def _layers(self, x: Tensor, seen: Tensor, prefix: str, count: int, dropout: float) -> Tensor:
+        copies, n, length, _ = x.shape
+        heads, epsilon = self.config["heads"], self.config["epsilon"]
         names = ("qkv", "ao", "aln", "fi", "fo", "oln")
         unbound = {
-            f"{name}_{kind}": self._cast(f"{name}_{kind}").unbind(0)
+            f"{name}_{kind}": self._cast(f"{prefix}{name}_{kind}").unbind(0)
             for name in names
             for kind in ("weight", "bias")
+            if count
         }
-        for layer in range(self.config["layers"]):
+        for layer in range(count):
             w = {name: values[layer] for name, values in unbound.items()}
             qkv = dense(x, w["qkv_weight"], w["qkv_bias"])
             qkv = qkv.reshape(copies * n, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
             attended = functional.scaled_dot_product_attention(
-                qkv[0], qkv[1], qkv[2], attn_mask=seen,
-                dropout_p=self.dropout if self.training else 0.0,
-            )  # fmt: skip
+                qkv[0], qkv[1], qkv[2], attn_mask=seen, dropout_p=dropout
+            )
             attended = attended.transpose(1, 2).reshape(copies, n, length, -1)
-            added = self._drop(dense(attended, w["ao_weight"], w["ao_bias"]))
+            added = functional.dropout(dense(attended, w["ao_weight"], w["ao_bias"]), dropout)
             x = norm(x + added, w["aln_weight"], w["aln_bias"], epsilon)
             inner = functional.gelu(dense(x, w["fi_weight"], w["fi_bias"]))
-            added = self._drop(dense(inner, w["fo_weight"], w["fo_bias"]))
+            added = functional.dropout(dense(inner, w["fo_weight"], w["fo_bias"]), dropout)
             x = norm(x + added, w["oln_weight"], w["oln_bias"], epsilon)
         return x
 
@@ -256,7 +274,7 @@ def optimizer(model: nn.Module, heads: float, device: str) -> torch.optim.AdamW:
             own = [
                 p
                 for name, p in model.named_parameters()
-                if name.startswith("encoder.") == inside
+                if p.requires_grad and name.startswith("encoder.") == inside
                 and (name.endswith(("weight", "inner", "out")) and "norm" not in name
                      and "ln_" not in name) == decay
             ]  # fmt: skip

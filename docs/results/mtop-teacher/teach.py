@@ -68,7 +68,9 @@ class Texts:
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
         """What a model reads of rows ``[copies, n]``, and which tokens there are."""
         chosen = torch.from_numpy(rows).to(self.device)
-        width = int(-(-self.lengths[rows].max() // 8) * 8)
+        width = int(self.lengths[rows].max())
+        if self.device != "cpu":  # where each new shape costs
+            width = -(-width // 8) * 8
         ids, mask = self._padded(self._pieces, self._piece_starts, chosen, width, PAD)
         tokens = max(1, int(self.tokens[rows].max()))
         parts = []
@@ -203,7 +205,7 @@ class Labeller:
     def shares(self, texts: Texts, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities of each copy, and which tokens there are."""
         inputs, present = texts.batch(rows[None])
-        with torch.autocast(self.device, torch.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
             intents, tags = self.model(*inputs)
         return intents.float().softmax(-1), tags.float().softmax(-1), present[0]
 
@@ -391,7 +393,8 @@ def main() -> None:
     parser.add_argument("--slot-weight", type=float, default=4.0)
     parser.add_argument("--most", type=int, default=70_000, help="new texts of a language")
     parser.add_argument("--least", type=float, default=0.3, help="confidence of a new text")
-    parser.add_argument("--layers", type=int, default=0)
+    parser.add_argument("--layers", type=int, default=0, help="of the encoder, from below; 0: all")
+    parser.add_argument("--frozen", type=int, default=0, help="layers that do not learn, from below")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = options.began
@@ -430,7 +433,7 @@ def main() -> None:
         time.sleep(0.2)
     start = torch.load(adapted) if adapted.exists() else raw
     states = [raw] * options.raw + [start] * (options.copies - options.raw)
-    encoder = Encoder(config, states, options.dropout)
+    encoder = Encoder(config, states, options.dropout, options.frozen)
     model = Parsers(
         encoder, len(everything["intents"]), len(everything["tags"]), options.dropout
     ).to(device)
@@ -453,7 +456,7 @@ def main() -> None:
             set_rate(chosen, rate(progress, options.learning_rate))
             inputs, _ = texts.batch(batch)
             gold_intents, gold_tags = texts.gold(batch)
-            with torch.autocast(device, torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
                 intent_logits, tag_logits = model(*inputs)
             # Sums over copies of each copy's mean: copies do not share a rate.
             intent_loss = functional.cross_entropy(
@@ -473,6 +476,7 @@ def main() -> None:
                     f"tags {tag_loss.item():.4f}")  # fmt: skip
     say(began, f"trained {step} steps, {step / max(1, steps) * options.epochs:.2f} passes")
 
+    torch.save(model.state_dict(), options.work / "parsers.pt")
     model.eval()
     labeller = Labeller(model, decoder, device)
     languages: list[str] = everything["languages"]
