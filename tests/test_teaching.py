@@ -24,7 +24,13 @@ from pqrnn_native.train import Example, default_config, supervised
 from pqrnn_native.train.settings import default_projection
 from pqrnn_native.train.teaching import FineTunedTeacher, TuneResult, fine_tune
 from pqrnn_native.train.teaching.alignment import align, places
-from pqrnn_native.train.teaching.model import TeacherModel, longest_text, quiet, read_encoder
+from pqrnn_native.train.teaching.model import (
+    TeacherModel,
+    keep_lower,
+    longest_text,
+    quiet,
+    read_encoder,
+)
 from pqrnn_native.train.teaching.subwords import SubwordFeaturizer
 
 ROWS, DEV = commands(60), commands(30, seed=1)
@@ -251,6 +257,44 @@ def test_a_cut_run_goes_on_to_the_same_weights(
     assert np.array_equal(before[name], after[name]) == frozen
     name = "embeddings.position_embeddings.weight"
     assert not np.array_equal(before[name], after[name])
+
+
+def test_fewer_layers(encoder: Path, tmp_path: Path) -> None:
+    tune(encoder, tmp_path / "teacher", layers=1)
+    assert json.loads((tmp_path / "teacher/config.json").read_text())["num_hidden_layers"] == 1
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (encoder, tmp_path / "teacher")
+    )
+    # BERT's pooler is not used, and is not saved.
+    missing = {name for name in before if name not in after and "pooler" not in name}
+    assert missing == {name for name in before if name.startswith("encoder.layer.1.")}
+    again = FineTunedTeacher(tmp_path / "teacher", device="cpu")(["start the lamp"])
+    assert again[0].sentence.argmax() >= 0
+
+
+def test_frozen_layers(encoder: Path, tmp_path: Path) -> None:
+    tune(encoder, tmp_path / "teacher", freeze_layers=1)
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (encoder, tmp_path / "teacher")
+    )
+    same = {name for name in after if np.array_equal(before[name], after[name])}
+    still = {name for name in after if name.startswith(("embeddings.", "encoder.layer.0."))}
+    assert same - still <= {name for name in after if "pooler" in name}
+    assert still <= same
+
+
+@pytest.mark.parametrize("name", ["layers", "freeze_layers"])
+@pytest.mark.parametrize("count", [-1, 3])
+def test_layers_that_there_are_not(name: str, count: int, encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be 0 to 2, the encoder's layers, got"):
+        tune(encoder, tmp_path / "teacher", **{name: count})
+
+
+def test_an_encoder_without_layers() -> None:
+    body = torch.nn.Linear(2, 2)
+    body.config = transformers.PretrainedConfig()
+    with pytest.raises(ValueError, match=r"layers must be 0 for this encoder, got 2: .* in Linear"):
+        keep_lower(body, 2)
 
 
 def test_longest_text(encoder: Path) -> None:

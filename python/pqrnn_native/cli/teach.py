@@ -72,6 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="subwords kept of a text (default: 128)",
     )
     parser.add_argument(
+        "--layers", type=int, default=0, metavar="N",
+        help="keep the lower N layers of the encoder (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--freeze-layers", type=int, default=0, metavar="N",
+        help="leave the lower N layers and the embeddings alone (default: none)",
+    )  # fmt: skip
+    parser.add_argument(
         "--freeze-embeddings", action="store_true", help="leave the embeddings of subwords alone"
     )
     parser.add_argument(
@@ -105,6 +113,8 @@ def run(options: argparse.Namespace) -> None:
         languages=options.languages.split(",") if options.languages else None,
         projection={"split": options.split} if options.split else None,
         settings={k: v for k, v in vars(options).items() if k in known and v is not None},
+        layers=options.layers,
+        freeze_layers=options.freeze_layers,
         freeze_embeddings=options.freeze_embeddings,
         max_length=options.max_length,
         device=options.device,

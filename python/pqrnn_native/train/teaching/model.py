@@ -14,7 +14,7 @@ from ..._optional import require
 from ...config import PQRNNConfig
 from .subwords import MOST_PLACES
 
-__all__ = ["TeacherModel", "longest_text", "quiet", "read_encoder"]
+__all__ = ["TeacherModel", "freeze_lower", "keep_lower", "longest_text", "quiet", "read_encoder"]
 
 
 class TeacherModel(nn.Module):
@@ -106,6 +106,47 @@ def read_encoder(folder: str | Path) -> tuple[Any, Any]:
         )
     _check_encoder(encoder, path)
     return encoder.float(), tokenizer
+
+
+def keep_lower(encoder: Any, layers: int) -> None:
+    """Cut off the layers above the first ``layers``.
+
+    Raises:
+        ValueError: It has fewer, or they are not found.
+    """
+    stack = _layers(encoder, layers, "layers")
+    del stack[layers:]
+    encoder.config.num_hidden_layers = layers
+    kinds = getattr(encoder.config, "layer_types", None)
+    if kinds:
+        encoder.config.layer_types = kinds[:layers]
+
+
+def freeze_lower(encoder: Any, layers: int) -> None:
+    """Let the first ``layers`` layers, and the embeddings below them, stay as they are.
+
+    Raises:
+        ValueError: It has fewer, or they are not found.
+    """
+    stack = _layers(encoder, layers, "freeze_layers")
+    first = next(stack.parameters())
+    for parameter in encoder.parameters():  # in the order in which the parts are run
+        if parameter is first:
+            break
+        parameter.requires_grad_(False)
+    stack[:layers].requires_grad_(False)
+
+
+def _layers(encoder: Any, wanted: int, name: str) -> nn.ModuleList:
+    count = getattr(encoder.config, "num_hidden_layers", 0)
+    lists = [part for part in encoder.modules() if isinstance(part, nn.ModuleList)]
+    found = [part for part in lists if len(part) == count]
+    if len(found) != 1:
+        kind = type(encoder).__name__
+        raise ValueError(f"{name} must be 0 for this encoder, got {wanted!r}: no layers in {kind}")
+    if not 0 < wanted <= count:
+        raise ValueError(f"{name} must be 0 to {count}, the encoder's layers, got {wanted!r}")
+    return found[0]
 
 
 def longest_text(encoder: Any, tokenizer: Any, wanted: int) -> int:
