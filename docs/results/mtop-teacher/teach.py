@@ -145,8 +145,25 @@ class Decoder:
             torch.from_numpy(each).to(device)
             for each in (by_intent, by_language, transitions, starts)
         )
-        self._moves = torch.where(allowed, 0.0, -1e4)[None]
         self._first = torch.where(first, 0.0, -1e4)
+        # Most tags may follow any other, the rest a few: those need no square of tags.
+        self._anywhere = allowed.all(0)
+        befores = [torch.nonzero(column)[:, 0] for column in allowed.T[~self._anywhere]]
+        most = max((len(each) for each in befores), default=1)
+        self._befores = torch.stack([each[torch.arange(most).clamp_max(len(each) - 1)]
+                                     for each in befores]) if befores else None  # fmt: skip
+
+    def _previous(self, score: Tensor) -> tuple[Tensor, Tensor]:
+        """For each tag ``[n, tags]`` the best score before it, and whose it is."""
+        best, before = (part.expand(-1, score.shape[1]) for part in score.max(1, keepdim=True))
+        if self._befores is not None:
+            own, at = score[:, self._befores].max(2)
+            best, before = best.clone(), before.clone()
+            best[:, ~self._anywhere] = own
+            before[:, ~self._anywhere] = self._befores.expand(len(score), -1, -1).gather(
+                2, at[..., None]
+            )[..., 0]
+        return best, before
 
     def __call__(
         self, intents: Tensor, tags: Tensor, tokens: Tensor, languages: Tensor
@@ -166,7 +183,7 @@ class Decoder:
         stay = torch.arange(logs.shape[2], device=logs.device).expand(len(logs), -1)
         back = []
         for token in range(1, logs.shape[1]):
-            best, before = (score[:, :, None] + self._moves).max(1)
+            best, before = self._previous(score)
             live = tokens[:, token, None]
             score = torch.where(live, best + logs[:, token], score)
             back.append(torch.where(live, before, stay))
@@ -373,6 +390,57 @@ class Results:
         return dict(zip(self._names, found, strict=True))
 
 
+def fit(
+    model: Parsers, texts: Texts, rows: int, options: argparse.Namespace, rng: np.random.Generator
+) -> int:
+    """Train until the epochs or the time are over; returns the number of steps.
+
+    Args:
+        model: the parsers.
+        texts: rows and their variants.
+        rows: how many there are, without variants.
+        options: of the command line.
+        rng: chooses rows and variants.
+    """
+    began, device = options.began, texts.device
+    chosen = optimizer(model, 6.0, device)
+    steps = options.epochs * (rows // min(options.batch_size, rows))
+    first, step, passes = time.time(), 0, 0
+    budget = began + options.train - first
+    progress = 0.0
+    while progress < 1:
+        passes += 1
+        for batch in epoch(
+            texts.lengths, rows, options.copies, options.batch_size, options.changed, rng
+        ):
+            progress = max(step / steps, (time.time() - first) / budget)
+            if progress >= 1:
+                break
+            set_rate(chosen, rate(progress, options.learning_rate))
+            inputs, _ = texts.batch(batch)
+            gold_intents, gold_tags = texts.gold(batch)
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                intent_logits, tag_logits = model(*inputs)
+            # Sums over copies of each copy's mean: copies do not share a rate.
+            intent_loss = functional.cross_entropy(
+                intent_logits.float().flatten(0, 1), gold_intents.flatten(), label_smoothing=0.02
+            )
+            tag_loss = functional.cross_entropy(
+                tag_logits.float().flatten(0, 2), gold_tags.flatten(), ignore_index=_IGNORED
+            )
+            loss = (intent_loss + options.slot_weight * tag_loss) * options.copies
+            chosen.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), options.copies**0.5)
+            chosen.step()
+            step += 1
+            if step % 250 == 0 or step == 5:
+                say(began, f"step {step}, pass {passes}: intents {intent_loss.item():.4f}, "
+                    f"tags {tag_loss.item():.4f}")  # fmt: skip
+    say(began, f"trained {step} steps, {step / max(1, steps) * options.epochs:.2f} passes")
+    return step
+
+
 def main() -> None:
     """Train, evaluate and label until the clock says stop."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -394,7 +462,9 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=70_000, help="new texts of a language")
     parser.add_argument("--least", type=float, default=0.3, help="confidence of a new text")
     parser.add_argument("--layers", type=int, default=0, help="of the encoder, from below; 0: all")
-    parser.add_argument("--frozen", type=int, default=0, help="layers that do not learn, from below")
+    parser.add_argument(
+        "--frozen", type=int, default=0, help="layers that do not learn, from below"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = options.began
@@ -437,51 +507,19 @@ def main() -> None:
     model = Parsers(
         encoder, len(everything["intents"]), len(everything["tags"]), options.dropout
     ).to(device)
-    chosen = optimizer(model, 6.0, device)
     say(began, f"{options.copies} parsers, adapted: {adapted.exists()}")
 
-    rows = len(train.pieces)
-    steps = options.epochs * (rows // min(options.batch_size, rows))
-    first, step, passes = time.time(), 0, 0
-    budget = began + options.train - first
-    progress = 0.0
-    while progress < 1:
-        passes += 1
-        for batch in epoch(
-            texts.lengths, rows, options.copies, options.batch_size, options.changed, rng
-        ):
-            progress = max(step / steps, (time.time() - first) / budget)
-            if progress >= 1:
-                break
-            set_rate(chosen, rate(progress, options.learning_rate))
-            inputs, _ = texts.batch(batch)
-            gold_intents, gold_tags = texts.gold(batch)
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                intent_logits, tag_logits = model(*inputs)
-            # Sums over copies of each copy's mean: copies do not share a rate.
-            intent_loss = functional.cross_entropy(
-                intent_logits.float().flatten(0, 1), gold_intents.flatten(), label_smoothing=0.02
-            )
-            tag_loss = functional.cross_entropy(
-                tag_logits.float().flatten(0, 2), gold_tags.flatten(), ignore_index=_IGNORED
-            )
-            loss = (intent_loss + options.slot_weight * tag_loss) * options.copies
-            chosen.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), options.copies**0.5)
-            chosen.step()
-            step += 1
-            if step % 250 == 0 or step == 5:
-                say(began, f"step {step}, pass {passes}: intents {intent_loss.item():.4f}, "
-                    f"tags {tag_loss.item():.4f}")  # fmt: skip
-    say(began, f"trained {step} steps, {step / max(1, steps) * options.epochs:.2f} passes")
-
-    torch.save(model.state_dict(), options.work / "parsers.pt")
+    parsers = options.work / "parsers.pt"
+    if not parsers.exists():
+        step = fit(model, texts, len(train.pieces), options, rng)
+        torch.save({"model": model.state_dict(), "steps": step}, parsers)
+    found = torch.load(parsers, map_location=device)
+    model.load_state_dict(found["model"])
     model.eval()
     labeller = Labeller(model, decoder, device)
     languages: list[str] = everything["languages"]
     right = labeller.evaluate(dev, dev_languages, dev_sound)
-    report: dict[str, Any] = {"steps": step, "dev_exact_match": {}}
+    report: dict[str, Any] = {"steps": found["steps"], "dev_exact_match": {}}
     for number, name in enumerate(languages):
         own = right[:, dev_languages == number]
         total = own.shape[1] + everything["unparsed_dev"][name]
