@@ -40,6 +40,10 @@ class Int8Product {
       throw py::value_error("weights must have a multiple of 32 rows and of 4 columns, got " +
                             std::to_string(columns_) + " x " + std::to_string(depth_));
     }
+    if (std::find(weights.data(), weights.data() + weights.size(), std::int8_t{-128}) !=
+        weights.data() + weights.size()) {
+      throw py::value_error("weights must be -127 to 127, got -128");
+    }
     pqrnn::Int8Packer packer(kernels_, depth_, columns_, 2, 0, packed_);
     for (std::size_t c = 0; c < columns_; ++c) {
       for (std::size_t d = 0; d < depth_; ++d) {

@@ -186,8 +186,9 @@ def test_other_storage_is_refused(tmp_path: Path, rng: np.random.Generator) -> N
 
 @pytest.mark.parametrize("shape", [(32, 4), (64, 132), (96, 1024)])
 def test_product_is_exact(shape: tuple[int, int], isa: str, rng: np.random.Generator) -> None:
-    weights = rng.integers(-128, 128, shape, dtype=np.int8)
+    weights = rng.integers(-127, 128, shape, dtype=np.int8)
     inputs = rng.integers(0, 256, (19, shape[1]), dtype=np.uint8)
+    weights[:2], inputs[:2] = [[127], [-127]], [[0], [255]]  # the largest sums that there are
     out = np.empty((19, shape[0]), np.int32)
     _core.Int8Product(weights)(inputs, out)
     np.testing.assert_array_equal(out, inputs.astype(np.int64) @ weights.T.astype(np.int64))
@@ -203,6 +204,8 @@ def test_products_check_their_arguments() -> None:
     weights = np.zeros((32, 8), np.int8)
     with pytest.raises(ValueError, match="weights must have a multiple of 32 rows"):
         _core.Int8Product(weights[:31].copy())
+    with pytest.raises(ValueError, match="weights must be -127 to 127, got -128"):
+        _core.Int8Product(weights - np.int8(128))
     with pytest.raises(ValueError, match=r"inputs has an unfitting shape, got \(3, 9\)"):
         _core.Int8Product(weights)(np.zeros((3, 9), np.uint8), np.zeros((3, 32), np.int32))
     with pytest.raises(ValueError, match=r"out has an unfitting shape, got \(2, 32\)"):

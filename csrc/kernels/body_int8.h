@@ -76,5 +76,5 @@ static std::int64_t int8_peak(std::int64_t rounds) {
 }
 
 static constexpr Int8Kernels int8_kernels = {
-    kLanes,   kInputOffset,    int8_linear,  int8_relu,    int8_qrnn, int8_taps,
-    int8_dot, int8_add_scaled, int8_softmax, int8_sigmoid, int8_peak};
+    kLanes,    kInputOffset, kTernaryOffset,  int8_linear,  int8_relu,    int8_qrnn,
+    int8_taps, int8_dot,     int8_add_scaled, int8_softmax, int8_sigmoid, int8_peak};

@@ -1,10 +1,10 @@
 // Products of the 8-bit engine: `rows` x (groups * kLanes) sums of int32 in registers.
 // This header has no include guard on purpose: it belongs to body.h.
 
-// Rows of a tile, beside the weights of each group and one input.
+// Rows of a tile, beside the weights of each group and what one input takes.
 template <int groups>
 struct Int8Tile {
-  static constexpr int left = kRegisters - kWeightRegisters * (groups + 1);
+  static constexpr int left = kRegisters - kWeightRegisters * groups - kInputRegisters;
   static constexpr int rows = left / groups < 1 ? 1 : left / groups < 12 ? left / groups : 12;
 };
 

@@ -4,10 +4,12 @@
 
 #ifdef PQRNN_BYTE_PAIRS
 
+constexpr int kTernaryOffset = 0;
+
 // Inputs whose sums of pairs fit int16: 64 times two products of at most 2 * 128.
 constexpr std::size_t kPairedDepth = 256;
 
-// As int8_product<rows, 2>, of inputs up to 2.
+// out[r, g, :] = init[g, :] + sum_d input[r][d] * weights[d, g, :] of two groups, inputs up to 2.
 template <int rows>
 static void ternary_product(const std::uint8_t* const* input, std::size_t depth,
                             const std::int8_t* weights, const std::int32_t* init,
@@ -24,7 +26,8 @@ static void ternary_product(const std::uint8_t* const* input, std::size_t depth,
     PQRNN_UNROLL
     for (int r = 0; r < rows; ++r) pairs[r][0] = pairs[r][1] = vi_set(0);
     for (; d < end; d += 4, weights += 8 * kLanes) {
-      const VI first = vi_load_bytes(weights), second = vi_load_bytes(weights + 4 * kLanes);
+      const VI first = vi_load(reinterpret_cast<const std::int32_t*>(weights));
+      const VI second = vi_load(reinterpret_cast<const std::int32_t*>(weights) + kLanes);
       PQRNN_UNROLL
       for (int r = 0; r < rows; ++r) {
         std::int32_t four;
@@ -66,6 +69,8 @@ static void int8_relu(const Int8ReluArgs& args) {
 }
 
 #else
+
+constexpr int kTernaryOffset = kInputOffset;
 
 static void int8_relu(const Int8ReluArgs& args) {
   int8_panels(args.product, int8_store_relu(args));

@@ -33,6 +33,7 @@ using VX = __m512i;
 using VW = __m512i;
 constexpr int kInputOffset = 0;
 constexpr int kWeightRegisters = 1;
+constexpr int kInputRegisters = 1;
 inline VX vx_set(std::int32_t four) { return _mm512_set1_epi32(four); }
 inline VW vw_load(const std::int8_t* p) { return _mm512_loadu_si512(p); }
 inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+v"(x));) }
@@ -45,6 +46,7 @@ struct VX {
 using VW = VX;
 constexpr int kInputOffset = 0;
 constexpr int kWeightRegisters = 2;
+constexpr int kInputRegisters = 2;
 inline VX vx_set(std::int32_t four) {
   const __m512i x = _mm512_set1_epi32(four);
   return {_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(x, 8)};
@@ -59,7 +61,6 @@ inline VI vi_dot(VI sum, VX x, VW w) {
 }
 #define PQRNN_BYTE_PAIRS 1
 inline VI vi_set(std::int32_t four) { return _mm512_set1_epi32(four); }
-inline VI vi_load_bytes(const std::int8_t* p) { return _mm512_loadu_si512(p); }
 inline VI vi_pairs(VI pairs, VI x, VI w) {
   return _mm512_add_epi16(pairs, _mm512_maddubs_epi16(x, w));
 }
@@ -85,29 +86,31 @@ inline void v_store_bytes(std::uint8_t* p, V x, int offset) {
       _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
+// Both sides signed: then pairs of products fit 16 bits, since no weight is -128. The instruction
+// wants one side unsigned, so that weights take over the signs of inputs.
 struct VX {
-  __m256i even, odd;
+  __m256i whole, size;
 };
-using VW = VX;
-constexpr int kInputOffset = 0;
-constexpr int kWeightRegisters = 2;
+using VW = __m256i;
+constexpr int kInputOffset = 128;
+constexpr int kWeightRegisters = 1;
+constexpr int kInputRegisters = 4;  // an input, a product, and ones
 inline VX vx_set(std::int32_t four) {
-  const __m256i x = _mm256_set1_epi32(four);
-  return {_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(x, 8)};
+  const __m256i x = _mm256_xor_si256(_mm256_set1_epi32(four), _mm256_set1_epi32(-0x7f7f7f80));
+  return {x, _mm256_abs_epi8(x)};
 }
 inline VW vw_load(const std::int8_t* p) {
-  const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return {_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(w, 8)};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
-inline void vx_opaque(VX& x) { PQRNN_OPAQUE(__asm__ __volatile__("" : "+x"(x.even), "+x"(x.odd));) }
+inline void vx_opaque(VX& x) {
+  PQRNN_OPAQUE(__asm__ __volatile__("" : "+x"(x.whole), "+x"(x.size));)
+}
 inline VI vi_dot(VI sum, VX x, VW w) {
-  return vi_add(sum, vi_add(_mm256_madd_epi16(x.even, w.even), _mm256_madd_epi16(x.odd, w.odd)));
+  const __m256i pairs = _mm256_maddubs_epi16(x.size, _mm256_sign_epi8(w, x.whole));
+  return vi_add(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 #define PQRNN_BYTE_PAIRS 1
 inline VI vi_set(std::int32_t four) { return _mm256_set1_epi32(four); }
-inline VI vi_load_bytes(const std::int8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
 inline VI vi_pairs(VI pairs, VI x, VI w) {
   return _mm256_add_epi16(pairs, _mm256_maddubs_epi16(x, w));
 }
@@ -136,6 +139,7 @@ struct VX {
 using VW = VX;
 constexpr int kInputOffset = 0;
 constexpr int kWeightRegisters = 2;
+constexpr int kInputRegisters = 2;
 inline VX vx_set(std::int32_t four) {
   const __m128i x = _mm_set1_epi32(four);
   return {_mm_and_si128(x, _mm_set1_epi16(0xff)), _mm_srli_epi16(x, 8)};
@@ -168,6 +172,7 @@ using VX = int8x16_t;
 using VW = int8x16_t;
 constexpr int kInputOffset = 128;
 constexpr int kWeightRegisters = 1;
+constexpr int kInputRegisters = 1;
 inline VX vx_set(std::int32_t four) {
   return vreinterpretq_s8_s32(veorq_s32(vdupq_n_s32(four), vdupq_n_s32(-0x7f7f7f80)));
 }
@@ -201,6 +206,7 @@ struct VX {
 using VW = VX;
 constexpr int kInputOffset = 0;
 constexpr int kWeightRegisters = 2;
+constexpr int kInputRegisters = 2;
 inline VX vx_set(std::int32_t four) {
   const v128_t x = wasm_i32x4_splat(four);
   return {wasm_v128_and(x, wasm_i16x8_splat(0xff)), wasm_u16x8_shr(x, 8)};
@@ -234,6 +240,7 @@ struct VW {
 };
 constexpr int kInputOffset = 0;
 constexpr int kWeightRegisters = 1;
+constexpr int kInputRegisters = 1;
 inline VX vx_set(std::int32_t four) {
   VX x;
   memcpy(x.of, &four, 4);

@@ -88,8 +88,9 @@ struct Int8TapsArgs {
 };
 
 struct Int8Kernels {
-  std::size_t lanes;  // columns that one vector holds: 1, 4, 8 or 16
-  int input_offset;   // 0 or 128, see above
+  std::size_t lanes;   // columns that one vector holds: 1, 4, 8 or 16
+  int input_offset;    // 0 or 128, see above
+  int ternary_offset;  // the same for relu with ternary inputs
 
   void (*linear)(const Int8LinearArgs& args);
   void (*relu)(const Int8ReluArgs& args);

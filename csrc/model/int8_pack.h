@@ -34,10 +34,10 @@ class Int8Packer {
  public:
   // `groups` vectors of columns side by side; inputs have the zero point `zero`.
   Int8Packer(const Kernels& kernels, std::size_t depth, std::size_t columns, std::size_t groups,
-             int zero, Int8Columns& out)
+             int zero, Int8Columns& out, bool ternary = false)
       : width_(groups * kernels.int8.lanes),
         depth_(depth),
-        shift_(kernels.int8.input_offset - zero),
+        shift_((ternary ? kernels.int8.ternary_offset : kernels.int8.input_offset) - zero),
         out_(out) {
     out.weights = zero_buffer<std::int8_t>(depth * columns);
     out.init = zero_buffer<std::int32_t>(columns);

@@ -30,7 +30,7 @@ void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
   weights.feature_zero = extras ? 128 : 1;
   weights.features = 32 * projector.words();
   Int8Packer packer(kernels, weights.features, weights.widths.bottleneck, 2, weights.feature_zero,
-                    weights.bottleneck);
+                    weights.bottleneck, !extras);
   const double grid = 255.0 / range;
   for (std::size_t b = 0; b < config.bottleneck_size; ++b) {
     for (std::size_t f = 0; f < features; ++f) packer.put(b, f, tensor.weight[b * features + f]);

@@ -116,6 +116,10 @@ class Checker {
     for (std::size_t i = 0; i < scales.elements; ++i, row += columns) {
       int largest = 0;
       for (std::size_t j = 0; j < columns; ++j) largest = std::max(largest, std::abs(int{row[j]}));
+      if (precision_ == Precision::int8 && largest > 127) {
+        return unusable("tensor '" + tensor.name +
+                        "' holds -128, with precision 'int8' weights are " + "-127 to 127");
+      }
       if (!std::isfinite(static_cast<float>(largest) * float_at(scales, i))) {
         return not_finite(tensor.name);
       }

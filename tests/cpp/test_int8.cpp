@@ -57,10 +57,10 @@ void test_linear(const Int8Kernels& kernels) {
       for (const std::size_t count : {1, 2, 11, 12, 13, 40}) {
         const bool ternary = count % 2 == 1;
         auto input = whole<std::uint8_t>(count * depth, 0, ternary ? 2 : 255);
-        auto weights = whole<std::int8_t>(columns * depth, -128, 127);
+        auto weights = whole<std::int8_t>(columns * depth, -127, 127);
         // A row and two columns whose sums are the largest that there can be.
-        std::fill_n(input.begin(), depth, static_cast<std::uint8_t>(ternary ? 2 : 255));
-        std::fill_n(weights.begin(), depth, std::int8_t{-128});
+        std::fill_n(input.begin(), depth, static_cast<std::uint8_t>(ternary ? 2 : 0));
+        std::fill_n(weights.begin(), depth, std::int8_t{-127});
         std::fill_n(weights.begin() + static_cast<std::ptrdiff_t>(depth), depth, std::int8_t{127});
         const auto init = whole<std::int32_t>(columns, -1000, 1000);
         const auto packed = pack(weights, depth, 2 * kernels.lanes);
@@ -80,13 +80,16 @@ void test_linear(const Int8Kernels& kernels) {
         bool equal = true;
         for (std::size_t i = 0; i < count; ++i) {
           for (std::size_t c = 0; c < columns; ++c) {
-            std::int64_t sum = init[c];
-            for (std::size_t d = 0; d < depth; ++d) {
-              sum += std::int64_t{input[i * depth + d] - kernels.input_offset} *
-                     weights[c * depth + d];
-            }
-            equal &= found[i * columns + c] == sum;
-            const float scaled = static_cast<float>(sum) * multiplier[c];
+            const auto sum_from = [&](int offset) {
+              std::int64_t sum = init[c];
+              for (std::size_t d = 0; d < depth; ++d) {
+                sum += std::int64_t{input[i * depth + d] - offset} * weights[c * depth + d];
+              }
+              return sum;
+            };
+            equal &= found[i * columns + c] == sum_from(kernels.input_offset);
+            const int offset = ternary ? kernels.ternary_offset : kernels.input_offset;
+            const float scaled = static_cast<float>(sum_from(offset)) * multiplier[c];
             const float y = std::fmin(std::fmax(scaled + bias[c], 0.0f), 255.0f);
             equal &= bytes[i * columns + c] == std::nearbyint(y);
           }
