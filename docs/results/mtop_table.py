@@ -3,7 +3,7 @@
     python docs/results/mtop_table.py NAME=RUN[,RUN...] ... [--split test]
 
 Several runs after one name are single-language models that make one row together. Reads each run's
-``report.json``; the figures are flat exact match in per cent, with half the width of the 95 %
+``report.json``, or the file that is named instead of a run; the figures are flat exact match in per cent, with half the width of the 95 %
 bootstrap interval of the average.
 """
 
@@ -28,7 +28,8 @@ PUBLISHED = {
 
 def languages_of(run: Path, split: str) -> tuple[dict[str, dict[str, Any]], int]:
     """Scores of exact match by language, and the number of weights."""
-    facts = json.loads((run / "report.json").read_text("utf-8"))
+    path = run / "report.json" if run.is_dir() else run
+    facts = json.loads(path.read_text("utf-8"))
     report = facts[split]
     if report is None:
         raise SystemExit(f"{run} was not evaluated on {split}")
