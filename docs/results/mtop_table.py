@@ -3,8 +3,8 @@
     python docs/results/mtop_table.py NAME=RUN[,RUN...] ... [--split test]
 
 Several runs after one name are single-language models that make one row together. Reads each run's
-``report.json``, or the file that is named instead of a run; the figures are flat exact match in per cent, with half the width of the 95 %
-bootstrap interval of the average.
+``report.json``, or the file that is named instead of a run; the figures are flat exact match in per
+cent, with half the width of the 95 % bootstrap interval of the average.
 """
 
 from __future__ import annotations

@@ -148,19 +148,19 @@ class Decoder:
         self._first = torch.where(first, 0.0, -1e4)
         # Most tags may follow any other, the rest a few: those need no square of tags.
         self._anywhere = allowed.all(0)
-        befores = [torch.nonzero(column)[:, 0] for column in allowed.T[~self._anywhere]]
-        most = max((len(each) for each in befores), default=1)
-        self._befores = torch.stack([each[torch.arange(most).clamp_max(len(each) - 1)]
-                                     for each in befores]) if befores else None  # fmt: skip
+        earlier = [torch.nonzero(column)[:, 0] for column in allowed.T[~self._anywhere]]
+        most = max((len(each) for each in earlier), default=1)
+        self._earlier = torch.stack([each[torch.arange(most).clamp_max(len(each) - 1)]
+                                     for each in earlier]) if earlier else None  # fmt: skip
 
     def _previous(self, score: Tensor) -> tuple[Tensor, Tensor]:
         """For each tag ``[n, tags]`` the best score before it, and whose it is."""
         best, before = (part.expand(-1, score.shape[1]) for part in score.max(1, keepdim=True))
-        if self._befores is not None:
-            own, at = score[:, self._befores].max(2)
+        if self._earlier is not None:
+            own, at = score[:, self._earlier].max(2)
             best, before = best.clone(), before.clone()
             best[:, ~self._anywhere] = own
-            before[:, ~self._anywhere] = self._befores.expand(len(score), -1, -1).gather(
+            before[:, ~self._anywhere] = self._earlier.expand(len(score), -1, -1).gather(
                 2, at[..., None]
             )[..., 0]
         return best, before
