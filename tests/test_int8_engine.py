@@ -205,7 +205,7 @@ def test_products_check_their_arguments() -> None:
     with pytest.raises(ValueError, match="weights must have a multiple of 32 rows"):
         _core.Int8Product(weights[:31].copy())
     with pytest.raises(ValueError, match="weights must be -127 to 127, got -128"):
-        _core.Int8Product(weights - np.int8(128))
+        _core.Int8Product(np.full_like(weights, -128))
     with pytest.raises(ValueError, match=r"inputs has an unfitting shape, got \(3, 9\)"):
         _core.Int8Product(weights)(np.zeros((3, 9), np.uint8), np.zeros((3, 32), np.int32))
     with pytest.raises(ValueError, match=r"out has an unfitting shape, got \(2, 32\)"):
