@@ -63,17 +63,15 @@ struct TernaryProduct {
   }
 };
 
-static void int8_relu(const Int8ReluArgs& args) {
-  if (args.ternary) return int8_panels<TernaryProduct>(args.product, int8_store_relu(args));
-  int8_panels(args.product, int8_store_relu(args));
-}
-
 #else
 
 constexpr int kTernaryOffset = kInputOffset;
 
+#endif
+
 static void int8_relu(const Int8ReluArgs& args) {
+#ifdef PQRNN_BYTE_PAIRS
+  if (args.ternary) return int8_panels<TernaryProduct>(args.product, int8_store_relu(args));
+#endif
   int8_panels(args.product, int8_store_relu(args));
 }
-
-#endif

