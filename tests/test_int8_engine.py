@@ -14,6 +14,7 @@ import pytest
 import twin
 from hypothesis import strategies as st
 from test_encode import CONFIGS, TEXTS, raw
+from test_model_file import join, split
 from test_parse import CONFIGS as PARSERS
 
 import pqrnn_native as pq
@@ -176,6 +177,15 @@ def test_bad_tensors_are_not_saved(
     with pytest.raises(ValueError, match=message):
         save_model(tmp_path / "bad", config, tensors | {name: change(tensors[name])})
     assert not (tmp_path / "bad").exists()
+
+
+def test_weights_of_minus_128_are_not_loaded(tmp_path: Path, rng: np.random.Generator) -> None:
+    whole_model(CONFIGS["plain"], rng, tmp_path)
+    header, body = split((tmp_path / "model.safetensors").read_bytes())
+    end = header["head.weight"]["data_offsets"][1]
+    damaged = join(header, body[: end - 1] + b"\x80" + body[end:])
+    with pytest.raises(ValueError, match="'head.weight' holds -128, with precision 'int8'"):
+        pq.Encoder(damaged)
 
 
 def test_other_storage_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -187,10 +187,7 @@ def without(part: variants.Finished, seen: set[int]) -> variants.Finished:
     """What is new among finished texts; remembers it."""
     rows = np.array([n for n, k in enumerate(part.keys.tolist()) if k not in seen], np.int64)
     seen.update(part.keys[rows].tolist())
-    return variants.Finished(
-        [part.texts[row] for row in rows], part.keys[rows], part.encoded.take(rows),
-        part.languages[rows], part.kinds[rows],
-    )  # fmt: skip
+    return part.take(rows)
 
 
 def main() -> None:
@@ -242,7 +239,7 @@ def main() -> None:
     texts = Ragged.joined([train, others])
     trainer = Trainer(texts, vocabulary, options.data / "encoder.npz", options.layers, device)
     model = trainer.model
-    chosen = optimizer(model, 2.0, device)
+    chosen = optimizer(model, 2.0)
     say(began, f"{len(texts)} texts, {len(rows)} drafts to make")
     first, step = time.time(), 0
     budget = began + options.train - first

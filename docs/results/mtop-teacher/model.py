@@ -266,7 +266,7 @@ def rate(progress: float, peak: float, warmup: float = 0.06) -> float:
     return peak * min(progress / warmup, max(0.0, 1 - progress) / (1 - warmup), 1.0)
 
 
-def optimizer(model: nn.Module, heads: float, device: str) -> torch.optim.AdamW:
+def optimizer(model: nn.Module, heads: float) -> torch.optim.AdamW:
     """AdamW; parameters outside of the encoder learn ``heads`` times as fast."""
     groups: list[dict[str, Any]] = []
     for inside in (True, False):
@@ -282,9 +282,7 @@ def optimizer(model: nn.Module, heads: float, device: str) -> torch.optim.AdamW:
                 {"params": own, "factor": 1.0 if inside else heads,
                  "weight_decay": 0.01 if decay else 0.0}
             )  # fmt: skip
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], betas=(0.9, 0.98), fused=device == "cuda"
-    )
+    return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), fused=True)
 
 
 def set_rate(chosen: torch.optim.Optimizer, value: float) -> None:

@@ -203,11 +203,15 @@ class Labeller:
         model: the parsers.
         decoder: makes parses of probabilities.
         device: of torch.
+        bfloat16: whether products run in bfloat16.
         size: subwords of a batch.
     """
 
-    def __init__(self, model: Parsers, decoder: Decoder, device: str, size: int = 24_576) -> None:
+    def __init__(
+        self, model: Parsers, decoder: Decoder, device: str, bfloat16: bool, size: int = 24_576
+    ) -> None:
         self.model, self.decoder, self.device, self.size = model, decoder, device, size
+        self.bfloat16 = bfloat16
 
     def _batches(self, texts: Texts) -> Iterator[npt.NDArray[np.int64]]:
         order = np.lexsort((texts.tokens, texts.lengths))
@@ -222,7 +226,7 @@ class Labeller:
     def shares(self, texts: Texts, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities of each copy, and which tokens there are."""
         inputs, present = texts.batch(rows[None])
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             intents, tags = self.model(*inputs)
         return intents.float().softmax(-1), tags.float().softmax(-1), present[0]
 
@@ -403,7 +407,7 @@ def fit(
         rng: chooses rows and variants.
     """
     began, device = options.began, texts.device
-    chosen = optimizer(model, 6.0, device)
+    chosen = optimizer(model, 6.0)
     steps = options.epochs * (rows // min(options.batch_size, rows))
     first, step, passes = time.time(), 0, 0
     budget = began + options.train - first
@@ -419,7 +423,7 @@ def fit(
             set_rate(chosen, rate(progress, options.learning_rate))
             inputs, _ = texts.batch(batch)
             gold_intents, gold_tags = texts.gold(batch)
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            with torch.autocast(device, torch.bfloat16, enabled=options.bfloat16):
                 intent_logits, tag_logits = model(*inputs)
             # Sums over copies of each copy's mean: copies do not share a rate.
             intent_loss = functional.cross_entropy(
@@ -439,6 +443,19 @@ def fit(
                     f"tags {tag_loss.item():.4f}")  # fmt: skip
     say(began, f"trained {step} steps, {step / max(1, steps) * options.epochs:.2f} passes")
     return step
+
+
+def join(paths: list[Path]) -> dict[str, Any]:
+    """Parsers of several runs as copies of one model."""
+    runs = [torch.load(path, map_location="cpu") for path in paths]
+
+    def together(name: str) -> Tensor:
+        inner = name.removeprefix("encoder.")
+        layered = inner != name and Encoder.layered(inner)
+        return torch.cat([run["model"][name] for run in runs], 1 if layered else 0)
+
+    steps = sum(run["steps"] for run in runs)
+    return {"model": {name: together(name) for name in runs[0]["model"]}, "steps": steps}
 
 
 def main() -> None:
@@ -465,10 +482,18 @@ def main() -> None:
     parser.add_argument(
         "--frozen", type=int, default=0, help="layers that do not learn, from below"
     )
+    parser.add_argument(
+        "--join", nargs="+", type=Path, default=[], metavar="PARSERS",
+        help="parsers.pt of earlier runs, instead of training; --copies is their number",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1)
+    device = device_name()
+    parser.add_argument(
+        "--bfloat16", action=argparse.BooleanOptionalAction, default=device == "cuda",
+        help="products in bfloat16: CPUs with AVX-512 BF16 or AMX are faster with it",
+    )  # fmt: skip
     options = parser.parse_args()
     began = options.began
-    device = device_name()
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
 
@@ -510,13 +535,15 @@ def main() -> None:
     say(began, f"{options.copies} parsers, adapted: {adapted.exists()}")
 
     parsers = options.work / "parsers.pt"
+    if options.join:
+        torch.save(join(options.join), parsers)
     if not parsers.exists():
         step = fit(model, texts, len(train.pieces), options, rng)
         torch.save({"model": model.state_dict(), "steps": step}, parsers)
     found = torch.load(parsers, map_location=device)
     model.load_state_dict(found["model"])
     model.eval()
-    labeller = Labeller(model, decoder, device)
+    labeller = Labeller(model, decoder, device, options.bfloat16)
     languages: list[str] = everything["languages"]
     right = labeller.evaluate(dev, dev_languages, dev_sound)
     report: dict[str, Any] = {"steps": found["steps"], "dev_exact_match": {}}

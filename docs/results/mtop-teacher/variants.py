@@ -57,6 +57,13 @@ class Finished(NamedTuple):
     languages: npt.NDArray[np.uint8]
     kinds: npt.NDArray[np.uint8]
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Finished:
+        """Some of them."""
+        return Finished(
+            [self.texts[row] for row in rows], self.keys[rows], self.encoded.take(rows),
+            self.languages[rows], self.kinds[rows],
+        )  # fmt: skip
+
 
 class Variants:
     """Hides parts of texts, and makes texts of what was guessed.
@@ -146,8 +153,7 @@ class Variants:
             guessed: subwords with begin and end marks, languages and kinds.
         """
         ids, languages, kinds = guessed
-        texts, keys, kept = [], [], []
-        seen: set[int] = set()
+        texts, kept = [], []
         for row in range(len(ids)):
             own = ids[row][1:-1]
             if (own <= MASK).any():
@@ -156,13 +162,42 @@ class Variants:
             typed = self._typed[languages[row]]
             if typed:
                 text = " ".join(typed.get(word, word) for word in text.split())
+            texts.append(text)
+            kept.append(row)
+        rows = np.array(kept, np.int64)
+        return self._new(texts, languages[rows], kinds[rows])
+
+    def exchange(self, wanted: int, rng: np.random.Generator) -> Finished:
+        """Texts of the training set with other slot values, new ones only, each once.
+
+        Args:
+            wanted: texts of each language, before those that are not new are dropped.
+            rng: chooses rows and values.
+        """
+        texts, languages = [], []
+        spoken = np.array([language if slots else -1 for _, slots, language in self._rows])
+        for language in range(int(spoken.max()) + 1):
+            own = np.flatnonzero(spoken == language)
+            for row in rng.choice(own, wanted, replace=wanted > len(own)):
+                text, slots, _ = self._rows[row]
+                texts.append(self._exchanged(text, slots, language, rng)[0])
+                languages.append(language)
+        kinds = np.full(len(texts), GENERATED + EXCHANGED, np.uint8)
+        return self._new(texts, np.array(languages, np.uint8), kinds)
+
+    def _new(
+        self, texts: list[str], languages: npt.NDArray[np.uint8], kinds: npt.NDArray[np.uint8]
+    ) -> Finished:
+        keys, kept = [], []
+        seen: set[int] = set()
+        for row, text in enumerate(texts):
             number = key(text)
             if number in seen or number in self._banned or not 3 <= len(text) <= 160:
                 continue
             seen.add(number)
-            texts.append(text)
             keys.append(number)
             kept.append(row)
+        texts = [texts[row] for row in kept]
         spans = [self._words(text) for text in texts]
         encoded = self.pieces.encode(texts, spans)
         rows = np.array(kept, np.int64)
