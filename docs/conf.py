@@ -28,7 +28,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 # The documentation builds without torch.
-autodoc_mock_imports = ["sklearn", "torch"]
+autodoc_mock_imports = ["sentence_transformers", "sklearn", "torch"]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # fields of a NamedTuple would be described twice
