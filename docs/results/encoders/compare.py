@@ -93,7 +93,8 @@ def fasttext(data: Path) -> tuple[Encode, int]:
         size = path.stat().st_size
 
     def encode(texts: list[str]) -> np.ndarray:
-        return unit_rows(np.stack([model.get_sentence_vector(text.lower()) for text in texts]))
+        lines = [" ".join(text.lower().split()) for text in texts]  # a line break is refused
+        return unit_rows(np.stack([model.get_sentence_vector(line) for line in lines]))
 
     return encode, size
 
