@@ -484,7 +484,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--join", nargs="+", type=Path, default=[], metavar="PARSERS",
-        help="parsers.pt of earlier runs, instead of training; --copies is their number",
+        help="parsers.pt of earlier runs, instead of training",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1)
     device = device_name()
@@ -527,6 +527,9 @@ def main() -> None:
     while not adapted.exists() and time.time() - began < options.wait:
         time.sleep(0.2)
     start = torch.load(adapted) if adapted.exists() else raw
+    joined = join(options.join) if options.join else None
+    if joined:
+        options.copies = len(joined["model"]["place"])
     states = [raw] * options.raw + [start] * (options.copies - options.raw)
     encoder = Encoder(config, states, options.dropout, options.frozen)
     model = Parsers(
@@ -535,12 +538,10 @@ def main() -> None:
     say(began, f"{options.copies} parsers, adapted: {adapted.exists()}")
 
     parsers = options.work / "parsers.pt"
-    if options.join:
-        torch.save(join(options.join), parsers)
-    if not parsers.exists():
+    if not joined and not parsers.exists():
         step = fit(model, texts, len(train.pieces), options, rng)
         torch.save({"model": model.state_dict(), "steps": step}, parsers)
-    found = torch.load(parsers, map_location=device)
+    found = joined or torch.load(parsers, map_location=device)
     model.load_state_dict(found["model"])
     model.eval()
     labeller = Labeller(model, decoder, device, options.bfloat16)
