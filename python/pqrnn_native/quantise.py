@@ -35,7 +35,7 @@ def quantise(
     Weights get one scale per output; the grids of activations end where those of the texts do.
 
     Args:
-        model: Model file with ``precision="float32"``, or ``"default"``.
+        model: Model file with ``precision="float32"``.
         texts: What ranges are taken from: some hundred texts of the kind that the model is for.
         out: File to write or replace.
         quantile: The share of activations that a grid covers; what is larger is cut to its end.

@@ -66,6 +66,9 @@ class TeacherCache:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, text: str) -> bool:
+        return _key(text) in self._rows
+
     def _recover(self) -> None:
         for path in (self._vectors, self._keys):
             path.touch()

@@ -1,0 +1,143 @@
+"""The sentences that the multilingual encoder learns from.
+
+Writes into a folder: ``texts.txt``, of which Universal Sentence Encoder multilingual has to give
+vectors; ``few.txt``, a part of them, of which multilingual-e5-small has to, the most wanted first;
+``translations.tsv``, groups of sentences that say the same; and ``dev.csv``, a part of STS-B's dev
+rows in eight languages, half of them across languages, to choose weights by.
+
+    python texts.py $PQRNN_SHARED/data picked/
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from wordfreq import top_n_list
+
+from pqrnn_native.train.data import language_of, open_text
+
+# Languages of the Universal Sentence Encoder, and how many prompts of Common Voice to take.
+PROMPTS = {
+    "ar": 20_000, "de": 40_000, "en": 60_000, "es": 40_000, "fr": 40_000, "it": 40_000,
+    "ja": 40_000, "ko": 40_000, "nl": 30_000, "pl": 30_000, "pt": 30_000, "ru": 40_000,
+    "th": 20_000, "tr": 20_000, "zh-CN": 40_000, "zh-TW": 10_000,
+}  # fmt: skip
+WORDS = 10_000
+WORD_LANGUAGES = (*(name for name in PROMPTS if name not in ("th", "zh-CN", "zh-TW")), "zh")
+OTHERS = 400  # prompts of each further language, all of them for both teachers
+ENGLISH = {
+    "clinc_wiki": 15_000, "movie_reviews": 20_000, "nq_questions": 8_000,
+    "oewn_definitions": 40_000, "oewn_examples": 50_000, "product_reviews": 20_000,
+    "sgd_utterances": 40_000, "snli_captions": 26_000, "wikisplit": 45_000,
+}  # fmt: skip
+FAMILIES = {"tldr": 6_000, "ha_commands": 3_000, "xquad": 3_000}
+STS = ("en", "de", "es", "fr", "it", "ja", "nl", "pl", "pt", "ru", "zh")
+MASSIVE = ("en", "de", "es", "fr", "hi", "th")
+_THAI_SPACE = re.compile("(?<=[\u0e00-\u0e7f]) (?=[\u0e00-\u0e7f])")
+
+
+def lines(path: Path) -> list[str]:
+    """Sentences of 3 to 160 characters; white space is single spaces."""
+    with open_text(path) as file:
+        return [text for line in file if 3 <= len(text := " ".join(line.split())) <= 160]
+
+
+def sample(texts: list[str], count: int, rng: np.random.Generator) -> list[str]:
+    """At most that many, in random order."""
+    return [texts[row] for row in rng.permutation(len(texts))[:count]]
+
+
+def sts_groups(data: Path) -> list[list[str]]:
+    """Sentences of STS-B's training rows, a language after the other; scores are not read."""
+    columns = []
+    for language in STS:
+        with open_text(data / "stsb_multi" / language / "train.csv.gz") as file:
+            rows = [(row[0].strip(), row[1].strip()) for row in csv.reader(file)]
+        columns.append([text for pair in rows for text in pair])
+    groups = {row[0]: list(row) for row in zip(*columns, strict=True)}
+    held = set()
+    for language in STS:
+        with open_text(data / "stsb_multi" / language / "dev.csv.gz") as file:
+            held.update(text.strip() for row in csv.reader(file) for text in row[:2])
+    return [[t for t in group if t and t not in held] for group in groups.values()]
+
+
+def massive_groups(data: Path) -> list[list[str]]:
+    """The training utterances of MASSIVE, a language after the other."""
+    columns = []
+    for language in MASSIVE:
+        with open_text(data / "massive" / language / "train.tsv.gz") as file:
+            # In Thai its spaces stand where slots begin and end, which nobody would type.
+            columns.append([_THAI_SPACE.sub("", line.split("\t")[0]) for line in file])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def dev_pairs(data: Path) -> list[list[str]]:
+    """Every sixth dev row in a language, and with its first sentence in English."""
+    out: list[list[str]] = []
+    english: list[list[str]] = []
+    for language in ("en", "de", "es", "fr", "pt", "ru", "zh", "ja"):
+        with open_text(data / "stsb_multi" / language / "dev.csv.gz") as file:
+            rows = list(csv.reader(file))[::6]
+        if language == "en":
+            english = rows
+        else:
+            out += [[a[0], *b[1:]] for a, b in zip(english, rows, strict=True)]
+        out += rows
+    return out
+
+
+def main() -> None:
+    """Write the four files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="the shared data")
+    parser.add_argument("out", type=Path, help="folder to write")
+    options = parser.parse_args()
+    unlabelled = options.data / "unlabelled"
+    rng = np.random.default_rng(0)
+    groups = [*sts_groups(options.data), *massive_groups(options.data)]
+    groups = [[text for text in group if "\t" not in text] for group in groups]
+    first = [group[0] for group in groups if group]
+    rest = [text for group in groups for text in group[1:]]
+    texts: list[str] = []
+    few = sample(rest, 20_000, rng)
+    for path in sorted((unlabelled / "commonvoice").glob("*.txt.gz")):
+        language = language_of(path)
+        found = sample(lines(path), PROMPTS.get(language, OTHERS), rng)
+        texts += found
+        few += found[: OTHERS if language not in PROMPTS else 1_000]
+    for family, most in FAMILIES.items():
+        for path in sorted((unlabelled / family).glob("*.txt.gz")):
+            known = language_of(path) in PROMPTS
+            found = sample(lines(path), most if known else OTHERS // 4, rng)
+            texts += found
+            few += found[: OTHERS // 4]
+    for name, most in ENGLISH.items():
+        found = sample(lines(unlabelled / f"{name}.en.txt.gz"), most, rng)
+        texts += found
+        few += found[:1_000]
+    for language in WORD_LANGUAGES:
+        texts += top_n_list(language, WORDS)
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    write(options.out / "texts.txt", [*first, *rest, *texts])
+    write(options.out / "few.txt", [*sample(first[:11_000], 11_000, rng), *sample(few, len(few), rng)])
+    write(options.out / "translations.tsv", ("\t".join(group) for group in groups))
+    with open(options.out / "dev.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(dev_pairs(options.data))
+
+
+def write(path: Path, rows: Iterable[str]) -> None:
+    """Distinct lines."""
+    distinct = dict.fromkeys(rows)
+    path.write_text("".join(f"{row}\n" for row in distinct), "utf-8")
+    print(path, len(distinct))
+
+
+if __name__ == "__main__":
+    main()
