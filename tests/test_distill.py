@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +83,24 @@ def test_the_student_learns_and_the_file_agrees_with_the_graph(tmp_path: Path) -
     # The graph evaluates under bfloat16 autocast, the engine in float32.
     assert score == pytest.approx(best, abs=2.0)
     assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_starts_from_a_model_file(tmp_path: Path) -> None:
+    def run(name: str, config: pq.PQRNNConfig = CONFIG, **options: Any) -> Path:
+        return distill(
+            config, TEACHER, sentences(), tmp_path / name, cache=tmp_path / "cache",
+            dtype="float32", progress=False, **options,
+        )  # fmt: skip
+
+    first = run("first", settings=SETTINGS)
+    still = replace(SETTINGS, epochs=0.2, learning_rate=1e-9)
+    then = run("then", init=first, settings=still)
+    texts = sentences(40)
+    before, after = (pq.load(path).encode(texts) for path in (first, then))
+    # One step that moves nothing but batch norm's running moments, by a tenth of the way.
+    assert (before * after).sum(1).min() > 0.99
+    with pytest.raises(ValueError, match="init must have the shape of config: bottleneck"):
+        run("wider", replace(CONFIG, bottleneck_size=24), init=first, settings=still)
 
 
 def test_a_cut_run_resumes_to_the_same_weights(

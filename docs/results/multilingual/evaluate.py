@@ -59,13 +59,27 @@ def measure(encode: Encode, data: Path, every: int = 1) -> dict[str, dict[str, f
     return out
 
 
+def remembered(encode: Encode) -> Encode:
+    """The same, asked once for each list of texts."""
+    known: dict[tuple[str, ...], np.ndarray] = {}
+
+    def answer(texts: list[str]) -> np.ndarray:
+        key = tuple(texts)
+        if key not in known:
+            known[key] = encode(texts)
+        return known[key]
+
+    return answer
+
+
 def teachers(options: argparse.Namespace) -> dict[str, Encode]:
     """Each teacher, and both as join.py joins them."""
     from join import Joined
 
     from pqrnn_native.train.teachers import OnnxTeacher, SentenceTransformerTeacher
 
-    use, e5 = OnnxTeacher(options.onnx), SentenceTransformerTeacher(options.e5, dtype="float32")
+    use = remembered(OnnxTeacher(options.onnx))
+    e5 = remembered(SentenceTransformerTeacher(options.e5, dtype="float32"))
     maps = np.load(options.teachers / "joined.npz")
     join = Joined.__new__(Joined)
     join.mean, join.guess, join.directions = (maps[n] for n in ("mean", "guess", "directions"))
@@ -95,7 +109,7 @@ def main() -> None:
         encoders[f"{size:,} bytes"] = lambda texts: model.encode(texts)
     if options.teachers:
         encoders |= teachers(options)
-    table = {name: measure(encode, options.data, options.every) for name, encode in encoders.items()}
+    table = {n: measure(encode, options.data, options.every) for n, encode in encoders.items()}
     for name, figures in table.items():
         print(f"\n{name}, every {options.every}")
         for language, values in figures.items():

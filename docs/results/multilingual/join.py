@@ -4,7 +4,7 @@ A text's vector is that of Universal Sentence Encoder multilingual beside the ce
 multilingual-e5-small, each of length 1, in their 256 largest principal directions. e5 is slow and
 has vectors of a part of the texts; for the rest a linear map from the other teacher's guesses them.
 
-    python join.py vectors/ picked/texts.txt --use use-m3 --e5 e5
+    python join.py vectors/ picked/texts.txt
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="cache of teacher vectors")
     parser.add_argument("texts", type=Path)
     parser.add_argument("--use", default="use-m3", help="folder of the teacher of all texts")
-    parser.add_argument("--e5", default="e5", help="folder of the other teacher")
+    parser.add_argument("--e5", default="e5-float32", help="folder of the other teacher")
     options = parser.parse_args()
     texts = options.texts.read_text("utf-8").split("\n")[:-1]
     found, vectors = joined(options.folder, options.use, options.e5, texts)

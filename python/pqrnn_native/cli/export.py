@@ -24,9 +24,7 @@ from ..train.sources import examples_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", required=True, metavar="RUN", help="run folder or model file, or 'default'"
-    )
+    parser.add_argument("--model", required=True, metavar="RUN", help="run folder or model file")
     parser.add_argument("--out", required=True, metavar="FILE", help="model file to write")
     parser.add_argument(
         "--precision",

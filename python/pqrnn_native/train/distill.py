@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import nn
-from ..checkpoint import StorageType, save_model
+from ..checkpoint import StorageType, load_tensors, read_metadata, read_model, save_model
 from ..config import PQRNNConfig
 from ..projection import Projection
 from .batches import digest, endless
@@ -141,6 +142,15 @@ class Student:
                 parts.append(part.cpu().numpy())
         return np.concatenate(parts)
 
+    def start_from(self, path: str | os.PathLike[str], texts: Sequence[str]) -> None:
+        """Take the weights of a model file, and batch norm's moments from these texts."""
+        features, index, offsets = self.training_projection.ragged_unique(texts)
+        self.model.load_tensors(load_tensors(path))
+        self.model.encoder.recentre(
+            *(torch.from_numpy(each).to(self.device) for each in (features, offsets, index))
+        )
+        self.average.load_state_dict(self.model.state_dict())
+
     def state(self) -> dict[str, Any]:
         return {**self.averaged.state(), "optimizer": self.optimizer.state_dict()}
 
@@ -158,6 +168,7 @@ def evaluate_pairs(encode: Callable[[Sequence[str]], np.ndarray], pairs: Sentenc
 
 _SAMPLE = 100_000  # texts from which means and directions are taken
 _PART = 65_536
+_START_TEXTS = 4096  # that give batch norm its moments
 
 
 def joined_targets(
@@ -222,6 +233,7 @@ def distill(
     *,
     cache: str | Path,
     translations: Sequence[Sequence[str]] = (),
+    init: str | os.PathLike[str] | None = None,
     settings: DistillSettings | None = None,
     evaluation: SentencePairs | None = None,
     dtype: StorageType = "float16",
@@ -240,6 +252,8 @@ def distill(
         cache: folder of teacher vectors, shared between runs.
         translations: groups of sentences that say the same, in any languages; further texts, whose
             targets lean towards each other.
+        init: model file of the same shape to start from, or the name of an embedded model. Its
+            weights are scaled so that a tenth of the usual ``learning_rate`` is enough.
         settings: see :class:`DistillSettings`.
         evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the
             one that is saved. Without pairs the last weights are saved.
@@ -250,11 +264,14 @@ def distill(
         The path of ``model.safetensors`` in ``out``.
 
     Raises:
-        ValueError: too few texts for a batch, another task, or a run folder of other settings.
+        ValueError: too few texts for a batch, another task, ``init`` of another shape, or a run
+            folder of other settings.
     """
     settings = settings or DistillSettings()
     if config.task != "embedding":
         raise ValueError(f"config.task must be 'embedding' to distil vectors, got {config.task!r}")
+    if init is not None:
+        _check_shape(config, init)
     teachers = [teacher] if isinstance(teacher, Teacher) else list(teacher)
     if not teachers:
         raise ValueError("teacher must be a teacher or several, got none")
@@ -275,6 +292,8 @@ def distill(
     }
     if groups is not None:
         description["translations"] = int((groups >= 0).sum())
+    if init is not None:
+        description["init"] = digest([read_model(init).hex()])
     run = RunFolder(out, description)
     caches = [TeacherCache(cache, each) for each in teachers]
     for store in caches:
@@ -289,6 +308,8 @@ def distill(
 
     state = run.load_checkpoint()
     first = 0
+    if state is None and init is not None:
+        student.start_from(init, texts[:: -(-len(texts) // _START_TEXTS)])
     if state is not None:
         student.load(state["student"])
         first = int(state["step"])
@@ -318,6 +339,16 @@ def distill(
         export(student, run.model_path, dtype, {"step": steps}, run)
     run.draw_curves()
     return run.model_path
+
+
+def _check_shape(config: PQRNNConfig, init: str | os.PathLike[str]) -> None:
+    known, wanted = read_metadata(init).config.tensor_shapes(), config.tensor_shapes()
+    for name, shape in wanted.items():
+        if known.get(name, shape) != shape:
+            raise ValueError(
+                f"init must have the shape of config: {name} is {known[name]} in "
+                f"{os.fspath(init)!r}, wanted {shape}"
+            )
 
 
 def _with_translations(
