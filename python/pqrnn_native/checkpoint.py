@@ -25,8 +25,6 @@ __all__ = ["Metadata", "load_tensors", "read_metadata", "save_model"]
 StorageType = Literal["float32", "float16", "int8"]
 FloatArray = npt.NDArray[np.float32]
 
-EMBEDDED = ("default", "multilingual")  # names of the models that come with the package
-
 FORMAT = "pqrnn"
 FORMAT_VERSION = "1"
 
@@ -109,7 +107,7 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
     """The tensors of a model file as float32, by the names of ``PQRNNConfig.tensor_shapes()``.
 
     Args:
-        path: A model file, or the name of an embedded one, see :data:`EMBEDDED`.
+        path: A model file, or ``"default"`` for the embedded model.
 
     Raises:
         ValueError: The file is damaged or not a model.
@@ -138,7 +136,7 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
-    """Configuration, info and size of a model file, or of one of :data:`EMBEDDED`.
+    """Configuration, info and size of a model file, or of ``"default"``, the embedded one.
 
     Raises:
         ValueError: The file is damaged or not a model.
@@ -154,20 +152,20 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
 
 
 def read_model(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a model file; a name of :data:`EMBEDDED` is one that comes with the package."""
-    if not (isinstance(path, str) and path in EMBEDDED):
+    """The bytes of a model file; ``"default"`` is the one that comes with the package."""
+    if path != "default":
         with open(path, "rb") as file:
             return file.read()
     # importlib.resources would import tempfile, shutil and more: 8 ms instead of 0.6.
     from pkgutil import get_data
 
     try:
-        data = get_data(__package__, f"models/{path}.safetensors")
+        data = get_data(__package__, "models/default.safetensors")
     except FileNotFoundError:
         data = None
     if data is None:
         raise FileNotFoundError(
-            f"this installation has no {path} model (pqrnn_native/models/{path}.safetensors); "
+            "this installation has no default model (pqrnn_native/models/default.safetensors); "
             "give the path of a model file"
         )
     return data

@@ -27,8 +27,8 @@ def load(path_or_name: str | os.PathLike[str]) -> Encoder | Classifier | Parser:
     """Load a model file.
 
     Args:
-        path_or_name: Path of a model file, ``"default"`` for the encoder of English that comes with
-            the package, or ``"multilingual"`` for the one of many languages.
+        path_or_name: Path of a model file, or ``"default"`` for the encoder that comes with the
+            package.
 
     Returns:
         :class:`Encoder`, :class:`Classifier` or :class:`Parser`, as the file's configuration says.

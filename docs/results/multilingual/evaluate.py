@@ -1,7 +1,8 @@
 """Similarity and retrieval in and across the languages of the translated STS-B dev rows.
 
-    python evaluate.py $PQRNN_SHARED/data --model multilingual
+    python evaluate.py $PQRNN_SHARED/data --every 3 --model run/model.safetensors
     python evaluate.py $PQRNN_SHARED/data --every 3 --teachers vectors/ --onnx FILE --e5 e5/
+    python evaluate.py $PQRNN_SHARED/data --every 3 --lexical picked/sentences.txt
 
 ``mono``: both sentences in the language. ``cross``: the first in English. ``found``: how often a
 second sentence's nearest neighbour among all English ones is its own original, in per cent.
@@ -59,6 +60,17 @@ def measure(encode: Encode, data: Path, every: int = 1) -> dict[str, dict[str, f
     return out
 
 
+def lexical(path: Path) -> Encode:
+    """TF-IDF of character n-grams, which knows nothing but letters, in 4,096 random directions."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.random_projection import SparseRandomProjection
+
+    texts = path.read_text("utf-8").split("\n")[:-1:4]
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4)).fit(texts)
+    project = SparseRandomProjection(4096, random_state=0).fit(grams.transform(texts[:10]))
+    return lambda asked: project.transform(grams.transform(asked)).toarray()
+
+
 def remembered(encode: Encode) -> Encode:
     """The same, asked once for each list of texts."""
     known: dict[tuple[str, ...], np.ndarray] = {}
@@ -99,6 +111,7 @@ def main() -> None:
     parser.add_argument("--teachers", type=Path, help="folder with what join.py wrote")
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--e5", type=Path)
+    parser.add_argument("--lexical", type=Path, metavar="TEXTS", help="what TF-IDF is fitted on")
     parser.add_argument("--out", type=Path, help="JSON file that gets the figures")
     options = parser.parse_args()
     encoders: dict[str, Encode] = {}
@@ -109,6 +122,8 @@ def main() -> None:
         encoders[f"{size:,} bytes"] = lambda texts: model.encode(texts)
     if options.teachers:
         encoders |= teachers(options)
+    if options.lexical:
+        encoders["character n-grams"] = lexical(options.lexical)
     table = {n: measure(encode, options.data, options.every) for n, encode in encoders.items()}
     for name, figures in table.items():
         print(f"\n{name}, every {options.every}")

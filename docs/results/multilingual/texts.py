@@ -1,9 +1,10 @@
 """The sentences that the multilingual encoder learns from.
 
 Writes into a folder: ``texts.txt``, of which Universal Sentence Encoder multilingual has to give
-vectors; ``few.txt``, a part of them, of which multilingual-e5-small has to, the most wanted first;
-``translations.tsv``, groups of sentences that say the same; and ``dev.csv``, a part of STS-B's dev
-rows in eight languages, half of them across languages, to choose weights by.
+vectors; ``sentences.txt``, those that are no single words of a list; ``few.txt``, a part of which
+multilingual-e5-small has to give vectors, the most wanted first; ``translations.tsv``, groups of
+sentences that say the same; and ``dev.csv``, a part of STS-B's dev rows in eight languages, half of
+them across languages, to choose weights by.
 
     python texts.py $PQRNN_SHARED/data picked/
 """
@@ -121,10 +122,10 @@ def main() -> None:
         found = sample(lines(unlabelled / f"{name}.en.txt.gz"), most, rng)
         texts += found
         few += found[:1_000]
+    options.out.mkdir(parents=True, exist_ok=True)
+    write(options.out / "sentences.txt", [*first, *rest, *texts])
     for language in WORD_LANGUAGES:
         texts += top_n_list(language, WORDS)
-
-    options.out.mkdir(parents=True, exist_ok=True)
     write(options.out / "texts.txt", [*first, *rest, *texts])
     wanted = sample(first[:11_000], 11_000, rng)
     write(options.out / "few.txt", [*wanted, *sample(few, len(few), rng)])
