@@ -92,9 +92,7 @@ def teachers(options: argparse.Namespace) -> dict[str, Encode]:
 
     use = remembered(OnnxTeacher(options.onnx))
     e5 = remembered(SentenceTransformerTeacher(options.e5, dtype="float32"))
-    maps = np.load(options.teachers / "joined.npz")
-    join = Joined.__new__(Joined)
-    join.mean, join.guess, join.directions = (maps[n] for n in ("mean", "guess", "directions"))
+    join = Joined(**np.load(options.teachers / "joined.npz"))
     return {
         "use-m3": use,
         "e5, centred": lambda texts: e5(texts) - join.mean,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,23 +26,29 @@ _RIDGE = 1.0
 _SAMPLE = 100_000
 
 
+@dataclass
 class Joined:
-    """What to do with the vectors of both teachers.
+    """What to do with the vectors of both teachers: the arrays of ``joined.npz``.
 
-    Args:
-        first: of the one that has all, float32 ``[n, 512]`` of length 1.
-        second: of the other for the same texts, float32 ``[n, 384]``.
+    Attributes:
+        mean: of the second teacher's vectors, float32 ``[384]``.
+        guess: the first one's vectors, and a one, to the second one's: float32 ``[513, 384]``.
+        directions: of both, float32 ``[896, width]``.
     """
 
-    name, dim = NAME, WIDTH
+    mean: np.ndarray
+    guess: np.ndarray
+    directions: np.ndarray
 
-    def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
-        self.mean = second.mean(0)
-        centred = unit_rows(second - self.mean)
+    @classmethod
+    def fit(cls, first: np.ndarray, second: np.ndarray) -> Joined:
+        """Mean and guess from vectors of the same texts, the first of length 1; all directions."""
+        mean = second.mean(0)
+        centred = unit_rows(second - mean)
         inputs = np.concatenate([first, np.ones((len(first), 1), np.float32)], 1).astype(float)
         square = inputs.T @ inputs + _RIDGE * np.eye(inputs.shape[1])
-        self.guess = np.linalg.solve(square, inputs.T @ centred).astype(np.float32)
-        self.directions = np.eye(first.shape[1] + second.shape[1], dtype=np.float32)
+        guess = np.linalg.solve(square, inputs.T @ centred).astype(np.float32)
+        return cls(mean, guess, np.eye(first.shape[1] + second.shape[1], dtype=np.float32))
 
     def __call__(self, first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
         """float32 ``[n, directions]`` of texts with, or without, the second teacher's vectors."""
@@ -68,7 +75,7 @@ def joined(folder: Path, use: str, e5: str, texts: Sequence[str]) -> tuple[Joine
         raise SystemExit(f"{len(texts) - len(present)} texts have no vector of {use}")
     first = unit_rows(first)
     rows, second = read(folder / e5, texts)
-    found = Joined(first[rows], second)
+    found = Joined.fit(first[rows], second)
     whole = found(first, None)
     whole[rows] = found(first[rows], second)
     part = np.random.default_rng(0).permutation(len(texts))[:_SAMPLE]
@@ -86,10 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     texts = options.texts.read_text("utf-8").split("\n")[:-1]
     found, vectors = joined(options.folder, options.use, options.e5, texts)
-    np.savez(
-        options.folder / "joined.npz", mean=found.mean, guess=found.guess,
-        directions=found.directions,
-    )  # fmt: skip
+    np.savez(options.folder / "joined.npz", **vars(found))
     by_text = dict(zip(texts, vectors, strict=True))
 
     class Known:
