@@ -120,8 +120,8 @@ def test_wrong_types_are_named(fields: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"feature_size": 0}, r"feature_size must be in \[1, 16384\], got 0"),
-        ({"feature_size": 16385}, "got 16385"),
+        ({"feature_size": 0}, r"feature_size must be in \[1, 65536\], got 0"),
+        ({"feature_size": 65537}, "got 16385"),
         ({"split": "lines"}, "split must be one of .* got 'lines'"),
         ({"hash": "md5"}, "hash must be one of .* got 'md5'"),
         ({"char": "utf8"}, "char must be one of .* got 'utf8'"),

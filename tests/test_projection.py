@@ -253,10 +253,10 @@ def test_padded_and_presegmented(isa: str) -> None:
     np.testing.assert_array_equal(same_lengths, lengths)
 
 
-@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 65, 96, 127, 129, 4095, 4096, 16384])
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 65, 96, 127, 129, 4095, 4096, 65536])
 def test_feature_sizes_are_prefixes_of_each_other(size: int, isa: str) -> None:
     texts = ["the quick brown fox jumps over the lazy dog " * 5]
-    wide = Projection(16384).ragged(texts)[0]
+    wide = Projection(65536).ragged(texts)[0]
     for dtype in (np.int8, np.float32):
         found = Projection(size).ragged(texts, dtype=dtype)[0]
         np.testing.assert_array_equal(found, wide[:, :size])
@@ -361,8 +361,8 @@ def test_published_defaults() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"feature_size": 0}, ValueError, r"feature_size must be in \[1, 16384\], got 0"),
-        ({"feature_size": 16385}, ValueError, "feature_size .* got 16385"),
+        ({"feature_size": 0}, ValueError, r"feature_size must be in \[1, 65536\], got 0"),
+        ({"feature_size": 65537}, ValueError, "feature_size .* got 16385"),
         ({"feature_size": -1}, ValueError, "feature_size .* got -1"),
         ({"feature_size": 2**80}, ValueError, "feature_size"),
         ({"feature_size": True}, TypeError, "feature_size must be int, got True"),

@@ -128,6 +128,11 @@ def test_export_measures_and_notes_what_it_did(
     assert f"{noted['before']['exact_match']:.3f} -> {exact:8.3f}" in printed
     assert main(["info", str(out)]) == 0
     assert "precision       int8" in capsys.readouterr().out
+    four = tmp_path / "four.safetensors"
+    command[command.index(str(out))] = str(four)
+    assert main([*command, "--bottleneck-bits", "4"]) == 0
+    assert [path.read_bytes().count(b'"dtype":"U8"') for path in (out, four)] == [0, 1]
+    assert " --bottleneck-bits 4" in read_metadata(four).info["export"]["command"]
 
 
 @pytest.mark.parametrize("precision", ["float16", "float32"])
@@ -152,6 +157,10 @@ def test_export_keeps_floats(parser: Path, precision: str, tmp_path: Path) -> No
         (["--calibrate", "text:nowhere"], "'text:nowhere': no such file or folder"),
         (["--texts", "0"], "--texts must be at least 1, got 0"),
         (["--precision", "int4"], "invalid choice: 'int4'"),
+        (
+            ["--bottleneck-bits", "4", "--precision", "float32"],
+            "needs --precision int8, got float32",
+        ),
     ],
 )
 def test_export_says_what_is_wrong(

@@ -31,7 +31,8 @@ std::size_t size_of(Dtype dtype) {
   switch (dtype) {
     case Dtype::f32: return 4;
     case Dtype::f16: return 2;
-    case Dtype::i8: break;
+    case Dtype::i8:
+    case Dtype::u8: break;
   }
   return 1;
 }
@@ -51,6 +52,8 @@ bool read_dtype(JsonReader& json, std::string& name, Dtype& dtype) {
     dtype = Dtype::f16;
   } else if (name == "I8") {
     dtype = Dtype::i8;
+  } else if (name == "U8") {
+    dtype = Dtype::u8;
   } else {
     return false;
   }
@@ -72,7 +75,7 @@ Status read_tensor(JsonReader& json, TensorView& tensor, Offsets& offsets) {
       have_dtype = true;
       if (!read_dtype(json, dtype, tensor.dtype)) {
         return damaged("tensor " + quoted(tensor.name) + " has dtype " + quoted(dtype) +
-                       ", known are F32, F16, I8");
+                       ", known are F32, F16, I8, U8");
       }
     } else if (key == "shape" && !have_shape) {
       have_shape = true;

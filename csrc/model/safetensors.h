@@ -14,7 +14,7 @@
 
 namespace pqrnn {
 
-enum class Dtype { f32, f16, i8 };
+enum class Dtype { f32, f16, i8, u8 };
 
 struct TensorView {
   std::string name;
@@ -33,8 +33,8 @@ struct SafetensorsFile {
   const std::string* metadata_value(std::string_view key) const;  // nullptr when absent
 };
 
-// Checks the whole container: lengths, dtypes (F32, F16 and I8 are known), shapes against sizes,
-// offsets that neither overlap nor leave a hole, names and keys that occur once.
+// Checks the whole container: lengths, dtypes (F32, F16, I8 and U8 are known), shapes against
+// sizes, offsets that neither overlap nor leave a hole, names and keys that occur once.
 Status parse_safetensors(const void* buffer, std::size_t size, SafetensorsFile& file);
 
 }  // namespace pqrnn

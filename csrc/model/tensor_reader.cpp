@@ -29,19 +29,6 @@ void copy_f16(const TensorView& tensor, std::vector<float>& values) {
   }
 }
 
-void copy_i8(const TensorView& tensor, const TensorView& scales, std::vector<float>& values) {
-  std::vector<float> scale;
-  copy_f32(scales, scale);
-  values.resize(tensor.elements);
-  const std::size_t columns = tensor.elements / scale.size();
-  const auto* quantised = reinterpret_cast<const std::int8_t*>(tensor.data);
-  for (std::size_t row = 0, i = 0; row < scale.size(); ++row) {
-    for (std::size_t column = 0; column < columns; ++column, ++i) {
-      values[i] = static_cast<float>(quantised[i]) * scale[row];
-    }
-  }
-}
-
 }  // namespace
 
 void TensorReader::floats(const std::string& name, std::vector<float>& values) const {
@@ -50,18 +37,33 @@ void TensorReader::floats(const std::string& name, std::vector<float>& values) c
 
 void TensorReader::weight(const std::string& name, std::vector<float>& values) const {
   const TensorView& tensor = *file_.tensor(name);
-  switch (tensor.dtype) {
-    case Dtype::f32: return copy_f32(tensor, values);
-    case Dtype::f16: return copy_f16(tensor, values);
-    case Dtype::i8: return copy_i8(tensor, *file_.tensor(name + "_scale"), values);
+  if (tensor.dtype == Dtype::f32) return copy_f32(tensor, values);
+  if (tensor.dtype == Dtype::f16) return copy_f16(tensor, values);
+  std::vector<std::int8_t> whole;
+  std::vector<float> scales;
+  whole_weight(name, whole, scales);
+  values.resize(whole.size());
+  const std::size_t columns = whole.size() / scales.size();
+  for (std::size_t row = 0, i = 0; row < scales.size(); ++row) {
+    for (std::size_t column = 0; column < columns; ++column, ++i) {
+      values[i] = static_cast<float>(whole[i]) * scales[row];
+    }
   }
 }
 
 void TensorReader::whole_weight(const std::string& name, std::vector<std::int8_t>& values,
                                 std::vector<float>& scales) const {
   const TensorView& tensor = *file_.tensor(name);
-  const auto* data = reinterpret_cast<const std::int8_t*>(tensor.data);
-  values.assign(data, data + tensor.elements);
+  if (tensor.dtype == Dtype::u8) {
+    values.resize(2 * tensor.elements);
+    for (std::size_t i = 0; i < tensor.elements; ++i) {
+      values[2 * i] = Packed::low(tensor.data[i]);
+      values[2 * i + 1] = Packed::high(tensor.data[i]);
+    }
+  } else {
+    const auto* data = reinterpret_cast<const std::int8_t*>(tensor.data);
+    values.assign(data, data + tensor.elements);
+  }
   floats(name + "_scale", scales);
 }
 

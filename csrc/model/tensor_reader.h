@@ -9,6 +9,13 @@
 
 namespace pqrnn {
 
+// The two weights of a byte of a U8 tensor, each of 4 bits, -8..7 in two's complement. Along the
+// last axis the one in the low half comes first.
+struct Packed {
+  static std::int8_t low(unsigned byte) { return static_cast<std::int8_t>(((byte & 15) ^ 8) - 8); }
+  static std::int8_t high(unsigned byte) { return low(byte >> 4); }
+};
+
 // The file has passed check_tensors(), and what is asked for is a tensor of its configuration.
 class TensorReader {
  public:
@@ -16,9 +23,9 @@ class TensorReader {
 
   // Of a tensor that is F32.
   void floats(const std::string& name, std::vector<float>& values) const;
-  // Row-major as float32: F32, F16, or I8 with its scales.
+  // Row-major as float32: F32, F16, or I8 and packed U8 with their scales.
   void weight(const std::string& name, std::vector<float>& values) const;
-  // Row-major of a tensor that is I8, and the scales of its rows.
+  // Row-major of a tensor that is I8 or packed U8, and the scales of its rows.
   void whole_weight(const std::string& name, std::vector<std::int8_t>& values,
                     std::vector<float>& scales) const;
 

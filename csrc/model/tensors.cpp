@@ -6,6 +6,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <vector>
+
+#include "model/tensor_reader.h"
 
 namespace pqrnn {
 namespace {
@@ -61,12 +64,12 @@ class Checker {
     return {};
   }
 
-  // F32, F16, or I8 with scales that are finite once multiplied by `factor`; I8 alone where the
-  // model computes with whole numbers.
+  // F32, F16, or I8 and packed U8 with scales that are finite once multiplied by `factor`; only the
+  // latter two where the model computes with whole numbers.
   Status weight(const std::string& name, Shape shape, double factor = 1.0) {
     PQRNN_TRY(any_weight(name, shape, factor));
-    if (precision_ == Precision::int8 && file_.tensor(name)->dtype != Dtype::i8) {
-      return unusable("tensor '" + name + "' must be I8 with precision 'int8'");
+    if (precision_ == Precision::int8 && !whole(*file_.tensor(name))) {
+      return unusable("tensor '" + name + "' must be I8 or U8 with precision 'int8'");
     }
     return {};
   }
@@ -74,7 +77,7 @@ class Checker {
   Status any_weight(const std::string& name, Shape shape, double factor = 1.0) {
     const TensorView* tensor = nullptr;
     PQRNN_TRY(find(name, shape, tensor));
-    if (tensor->dtype == Dtype::i8) {
+    if (whole(*tensor)) {
       PQRNN_TRY(floats(name + "_scale", *shape.begin(), factor));
       return check_products(*tensor);
     }
@@ -93,6 +96,10 @@ class Checker {
   }
 
  private:
+  static bool whole(const TensorView& tensor) {
+    return tensor.dtype == Dtype::i8 || tensor.dtype == Dtype::u8;
+  }
+
   static Status not_finite(const std::string& name) {
     return unusable("tensor '" + name + "' holds a value that is not finite");
   }
@@ -100,8 +107,10 @@ class Checker {
   Status find(const std::string& name, Shape shape, const TensorView*& tensor) {
     tensor = file_.tensor(name);
     if (!tensor) return unusable("tensor '" + name + "' is missing");
-    if (!std::equal(shape.begin(), shape.end(), tensor->shape.begin(), tensor->shape.end())) {
-      return unusable("tensor '" + name + "' has shape " + shape_text(tensor->shape) +
+    std::vector<std::size_t> found = tensor->shape;
+    if (tensor->dtype == Dtype::u8 && !found.empty()) found.back() *= 2;
+    if (!std::equal(shape.begin(), shape.end(), found.begin(), found.end())) {
+      return unusable("tensor '" + name + "' has shape " + shape_text(found) +
                       ", its configuration says " + shape_text(shape));
     }
     ++used_;
@@ -112,10 +121,11 @@ class Checker {
   Status check_products(const TensorView& tensor) const {
     const TensorView& scales = *file_.tensor(tensor.name + "_scale");
     const std::size_t columns = tensor.elements / scales.elements;
-    const auto* row = reinterpret_cast<const std::int8_t*>(tensor.data);
+    const unsigned char* row = tensor.data;
     for (std::size_t i = 0; i < scales.elements; ++i, row += columns) {
       int largest = 0;
-      for (std::size_t j = 0; j < columns; ++j) largest = std::max(largest, std::abs(int{row[j]}));
+      for (std::size_t j = 0; j < columns; ++j)
+        largest = std::max(largest, magnitude(tensor, row[j]));
       if (precision_ == Precision::int8 && largest > 127) {
         return unusable("tensor '" + tensor.name +
                         "' holds -128, with precision 'int8' weights are " + "-127 to 127");
@@ -125,6 +135,12 @@ class Checker {
       }
     }
     return {};
+  }
+
+  // Of the weight, or the larger one of two, in a byte.
+  static int magnitude(const TensorView& tensor, unsigned char byte) {
+    if (tensor.dtype == Dtype::i8) return std::abs(int{static_cast<std::int8_t>(byte)});
+    return std::max(std::abs(int{Packed::low(byte)}), std::abs(int{Packed::high(byte)}));
   }
 
   const SafetensorsFile& file_;

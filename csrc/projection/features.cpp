@@ -9,7 +9,8 @@
 namespace pqrnn {
 namespace {
 
-constexpr std::size_t kBlockWords = 1024;  // 8 KiB of codes: 8 positions of the widest code
+constexpr std::size_t kBlockWords = 1024;             // 8 KiB of codes
+constexpr std::size_t kMaxWords = kMaxFeatures / 32;  // of one position
 
 void expand(const Kernels& table, const std::uint64_t* codes, std::size_t count, std::int8_t* out) {
   table.expand.to_int8(codes, count, out);
@@ -26,10 +27,10 @@ void for_each_block(const Projector& projector, const std::uint64_t* seeds, std:
   const std::size_t words = projector.whole_words();
   const std::size_t seed_words = projector.seed_words();
   const std::size_t pairs = std::max<std::size_t>((words + 1) / 2, 1);
-  const std::size_t block = kBlockWords / (2 * pairs);
+  const std::size_t block = std::max<std::size_t>(kBlockWords / (2 * pairs), 1);
   const bool murmur = projector.settings().hash == Hash::murmur;
   const bool gaps = murmur && seed_words > 2;  // n-grams lie between the fingerprints
-  std::uint64_t codes[kBlockWords];
+  std::uint64_t codes[std::max(kBlockWords, kMaxWords)];
   std::uint64_t fingerprints[kBlockWords];
   for (std::size_t row = 0; row < count; row += block) {
     const std::size_t rows = std::min(block, count - row);

@@ -14,8 +14,9 @@ Status refuse(const char* field, const std::string& value, const char* must) {
 }  // namespace
 
 Status ProjectionSettings::validate() const {
-  if (feature_size < 1 || feature_size > 16384) {
-    return refuse("feature_size", std::to_string(feature_size), "between 1 and 16384");
+  if (feature_size < 1 || feature_size > kMaxFeatures) {
+    return refuse("feature_size", std::to_string(feature_size),
+                  ("between 1 and " + std::to_string(kMaxFeatures)).c_str());
   }
   for (const auto& [field, p] : {std::pair<const char*, float>{"first_cap", first_cap},
                                  {"all_caps", all_caps},

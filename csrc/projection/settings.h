@@ -13,8 +13,10 @@ enum class Split { words, space, codepoints };
 enum class Hash { murmur, xfixhash8, xfixhash16, xfixhash32, unicodehash8, unicodehash16 };
 enum class CharMode { unsigned_char, signed_char };
 
+constexpr std::size_t kMaxFeatures = 65536;
+
 struct ProjectionSettings {
-  std::size_t feature_size = 512;  // F, 1..16384
+  std::size_t feature_size = 512;  // F, 1..kMaxFeatures
   Split split = Split::words;
   bool split_apostrophes = false;  // U+0027 and U+2019 are tokens of their own
   Hash hash = Hash::murmur;

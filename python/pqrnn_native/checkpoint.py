@@ -2,9 +2,10 @@
 
 ``__metadata__`` holds ``format`` ("pqrnn"), ``format_version`` ("1"), ``config`` (JSON of
 :class:`PQRNNConfig`) and ``info`` (free JSON: accuracy, teacher, command). Tensors are named by
-:meth:`PQRNNConfig.tensor_shapes`, batch norm folded in. Weights are F32, F16, or I8 with one F32
-scale per output row in ``<name>_scale``; biases and, with ``precision="int8"``, the ranges of
-activations are F32.
+:meth:`PQRNNConfig.tensor_shapes`, batch norm folded in. Weights are F32, F16, or whole numbers
+with one F32 scale per output row in ``<name>_scale``: I8, or U8 with two neighbours of the last
+axis in a byte, 4 bits each, -8 to 7 in two's complement, the earlier one in the low half. Biases
+and, with ``precision="int8"``, the ranges of activations are F32.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,21 @@ from .config import PQRNNConfig
 
 __all__ = ["Metadata", "load_tensors", "read_metadata", "save_model"]
 
-StorageType = Literal["float32", "float16", "int8"]
+StorageType = Literal["float32", "float16", "int8", "int4"]
 FloatArray = npt.NDArray[np.float32]
 
 FORMAT = "pqrnn"
 FORMAT_VERSION = "1"
 
-_DTYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "I8": np.int8}
+_DTYPES: dict[str, type[np.generic]] = {
+    "F32": np.float32,
+    "F16": np.float16,
+    "I8": np.int8,
+    "U8": np.uint8,
+}
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
+# Where clipping ends that a 4-bit grid is tried with, as shares of a row's largest magnitude.
+_CLIPS = np.linspace(0.2, 1, 33, dtype=np.float32)
 
 
 class Metadata(NamedTuple):
@@ -56,22 +64,28 @@ def save_model(
             may also come as int8 with its float32 scales [rows] as ``<name>_scale``.
         info: Anything JSON can hold; by default an empty object.
         dtype: How weights are stored; biases and ranges stay float32. ``"int8"`` is symmetric, with
-            one scale per output row. None: ``"int8"`` with ``precision="int8"``, which takes no
-            other, else ``"float16"``.
+            one scale per output row. ``"int4"`` is the same but for the bottleneck's weights, two
+            of which share a byte: a sum over many random features forgives rounding. None:
+            ``"int8"`` with ``precision="int8"``, which takes no floats, else ``"float16"``.
 
     Raises:
         ValueError: A tensor is missing, unknown, of a wrong shape, not finite, too large for
-            float16, or a range is not positive; or ``dtype`` is unknown or not for this precision.
+            float16, or a range is not positive; or ``dtype`` is unknown or not for this precision,
+            or is ``"int4"`` with an odd ``feature_size``.
         TypeError: ``info`` is not JSON.
         OSError: The file cannot be written.
     """
     if dtype is None:
         dtype = "int8" if config.precision == "int8" else "float16"
-    if dtype not in _CODES:
-        allowed = ", ".join(repr(name) for name in _CODES)
+    if dtype not in get_args(StorageType):
+        allowed = ", ".join(repr(name) for name in get_args(StorageType))
         raise ValueError(f"dtype must be one of {allowed}, got {dtype!r}")
-    if config.precision == "int8" and dtype != "int8":
-        raise ValueError(f"dtype must be 'int8' for precision='int8', got {dtype!r}")
+    if config.precision == "int8" and dtype not in ("int8", "int4"):
+        raise ValueError(f"dtype must be 'int8' or 'int4' for precision='int8', got {dtype!r}")
+    if dtype == "int4" and config.projection.feature_size % 2:
+        raise ValueError(
+            f"dtype 'int4' needs an even feature_size, got {config.projection.feature_size}"
+        )
     shapes = config.tensor_shapes()
     whole = [name for name in shapes if name in tensors and _is_int8(tensors[name])]
     shapes |= {f"{name}_scale": shapes[name][:1] for name in whole}
@@ -90,8 +104,13 @@ def save_model(
             raise ValueError(f"tensor {name!r} holds a value that is not finite")
         if name.endswith(".range") and value.min() <= 0:
             raise ValueError(f"tensor {name!r} must be positive, got {value.tolist()}")
-        if name in whole or name.endswith((".bias", ".range", "_scale")):
-            stored[name] = value
+        if name == "bottleneck.weight" and dtype == "int4":
+            if name in whole:
+                value = value * np.asarray(tensors[f"{name}_scale"], np.float32)[:, None]
+            packed, scale = quantise_weight_4bit(value)
+            stored |= {name: packed, f"{name}_scale": scale}
+        elif name in whole or name.endswith((".bias", ".range", "_scale")):
+            stored.setdefault(name, value)
         else:
             stored.update(_store(name, value, dtype))
     metadata = {
@@ -124,7 +143,8 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
         entry = header[name]
         begin, end = entry["data_offsets"]
         raw = data[start + begin : start + end]
-        return np.frombuffer(raw, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        stored = np.frombuffer(raw, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        return unpack_4bit(stored) if stored.dtype == np.uint8 else stored
 
     tensors: dict[str, FloatArray] = {}
     for name, shape in config.tensor_shapes().items():
@@ -180,6 +200,31 @@ def quantise_weight(value: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray
     return whole.reshape(value.shape), scale
 
 
+def quantise_weight_4bit(value: FloatArray) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+    """Packed uint8 [rows, columns / 2] and scales [rows] of a weight [rows, columns].
+
+    The scale of a row is the one, of those that cut its largest weights by various shares, that
+    leaves the smallest squared error.
+    """
+    largest = np.abs(value).max(axis=1)
+    largest[largest == 0] = 1
+    scale = largest / np.float32(7)
+    least = np.full(len(value), np.inf)
+    for clip in _CLIPS:
+        tried = clip * largest / np.float32(7)
+        error = (np.square(_rounded_4bit(value, tried) * tried[:, None] - value)).sum(axis=1)
+        scale = np.where(error < least, tried, scale)
+        least = np.minimum(error, least)
+    halves = _rounded_4bit(value, scale).astype(np.int8).view(np.uint8) & 15
+    return halves[:, ::2] | halves[:, 1::2] << 4, scale
+
+
+def unpack_4bit(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+    """int8 [.., 2 n] of packed uint8 [.., n]."""
+    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+    return (halves.astype(np.int8) ^ 8) - np.int8(8)
+
+
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
     """Write a file under a temporary name beside its own, then rename it."""
     target = os.fspath(path)
@@ -194,6 +239,10 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryvie
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise
+
+
+def _rounded_4bit(value: FloatArray, scale: FloatArray) -> FloatArray:
+    return np.clip(np.rint(value / scale[:, None]), -8, 7)
 
 
 def _is_int8(value: npt.ArrayLike) -> bool:

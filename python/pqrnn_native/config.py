@@ -116,7 +116,7 @@ class ProjectionConfig:
     """Which ternary features a text gets: the keyword arguments of :class:`Projection`.
 
     Attributes:
-        feature_size: Columns of the feature matrix, 1 to 16384.
+        feature_size: Columns of the feature matrix, 1 to 65536.
         split: ``"words"`` (Unicode word boundaries), ``"space"`` or ``"codepoints"``.
         hash: Name of the hash function.
         char: ``"unsigned"``: every byte of a word counts. ``"signed"``: as the published operator.
@@ -170,7 +170,7 @@ class ProjectionConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _check_range(self, "feature_size", 1, 16384)
+        _check_range(self, "feature_size", 1, 65536)
         _check_choice(self, "split", get_args(Split))
         _check_choice(self, "hash", get_args(Hash))
         _check_choice(self, "char", get_args(Char))

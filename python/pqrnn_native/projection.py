@@ -45,7 +45,7 @@ class Projection:
     it ends the word (``"space"``) or the text (``"codepoints"``), as in the published operator.
 
     Args:
-        feature_size: Features F of a token, 1 to 16384.
+        feature_size: Features F of a token, 1 to 65536.
         split: ``"words"``: Unicode word boundaries, punctuation apart, by grapheme cluster in
             scripts without spaces, by syllable or part of one in Thai and Lao. ``"space"``: byte
             0x20 and nothing else. ``"codepoints"``: every character is a token.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core as native
-from .checkpoint import load_tensors, read_metadata, read_model, save_model
+from .checkpoint import StorageType, load_tensors, read_metadata, read_model, save_model
 from .config import PQRNNConfig
 from .projection import Projection
 
@@ -29,6 +29,7 @@ def quantise(
     *,
     quantile: float = 0.9999,
     info: Mapping[str, Any] | None = None,
+    dtype: StorageType = "int8",
 ) -> None:
     """Write a float model as one with ``precision="int8"``.
 
@@ -40,6 +41,7 @@ def quantise(
         out: File to write or replace.
         quantile: The share of activations that a grid covers; what is larger is cut to its end.
         info: Further entries for the file's ``info``.
+        dtype: ``"int8"``, or ``"int4"`` for a smaller file, see :func:`.save_model`.
 
     Raises:
         ValueError: The file is damaged or in 8 bits already, there is no text with a token, or
@@ -52,7 +54,7 @@ def quantise(
     tensors = dict(load_tensors(model))
     tensors |= calibrate(model, texts, quantile=quantile)
     config = dataclasses.replace(metadata.config, precision="int8")
-    save_model(out, config, tensors, {**metadata.info, **(info or {})})
+    save_model(out, config, tensors, {**metadata.info, **(info or {})}, dtype)
 
 
 def calibrate(

@@ -247,8 +247,8 @@ void ngrams_known_answer() {
 
 void bad_settings_are_refused() {
   pqrnn::ProjectionSettings settings;
-  settings.feature_size = 16385;
-  CHECK_EQ(settings.validate().message, "feature_size must be between 1 and 16384, got 16385");
+  settings.feature_size = 65537;
+  CHECK_EQ(settings.validate().message, "feature_size must be between 1 and 65536, got 65537");
   settings.feature_size = 3;
   CHECK(settings.validate().ok());
   settings.all_caps = 1.0f;

@@ -101,7 +101,7 @@ class Mutator {
   // dtypes, tensor names, keys and choices that trade places with others.
   void swap_words(std::string& bad) {
     static const char* const kWords[] = {
-        "F32",           "F16",         "I8",         "BF16",
+        "F32",           "F16",         "I8",         "U8",
         "F64",           "bias",        "weight",     "scale",
         "forward",       "backward",    "head",       "slots",
         "intent",        "task",        "embedding",  "classification",

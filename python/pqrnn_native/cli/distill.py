@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
-        choices=("float32", "float16", "int8"),
+        choices=("float32", "float16", "int8", "int4"),
         default="int8",
         help="storage of the saved weights (default: int8)",
     )

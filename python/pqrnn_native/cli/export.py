@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="8-bit arithmetic, or float32 arithmetic on weights stored so (default: int8)",
     )
     parser.add_argument(
+        "--bottleneck-bits",
+        type=int,
+        choices=(4, 8),
+        default=8,
+        help="of each weight of an 8-bit model's bottleneck in the file (default: 8)",
+    )
+    parser.add_argument(
         "--calibrate",
         action="append",
         metavar="KIND:PATH",
@@ -60,6 +67,10 @@ def run(options: argparse.Namespace) -> None:
         for spec in getattr(options, name) or ():
             words += [f"--{name}", spec.partition(":")[0]]  # a path says nothing elsewhere
     info: dict[str, Any] = {"command": shlex.join(words)}
+    if options.bottleneck_bits == 4:
+        if options.precision != "int8":
+            raise ValueError(f"--bottleneck-bits 4 needs --precision int8, got {options.precision}")
+        words += ["--bottleneck-bits", "4"]
     metadata = read_metadata(path)
     if metadata.config.precision == "int8":
         raise ValueError(f"--model must be in float32, got {path!r}, which is in 8 bits")
@@ -69,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
         info["texts"] = len(texts)
         config = dataclasses.replace(config, precision="int8")
         tensors |= calibrate(path, texts)
+        if options.bottleneck_bits == 4:
+            dtype = "int4"
     if options.evaluate:
         with tempfile.TemporaryDirectory() as folder:
             trial = os.path.join(folder, "model.safetensors")

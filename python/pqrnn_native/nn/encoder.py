@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig
 from . import functional, ops, portable, quantised
 from .ops.layout import checked_probability
-from .products import dense
+from .products import dense, product_dtype
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -302,7 +302,7 @@ class PQRNNEncoder(nn.Module):
             raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
         if self.config.precision == "int8":
             return self._whole(features, offsets, index)
-        rows = dense(self.bottleneck, features.to(self.bottleneck.weight.dtype))
+        rows = dense(self.bottleneck, features.to(product_dtype(self.bottleneck.weight)))
         if index is not None:
             rows = rows[index]
         bottleneck = self._dropped(torch.relu(self._normalized(rows)))

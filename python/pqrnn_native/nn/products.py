@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["dense", "linear"]
+__all__ = ["dense", "linear", "product_dtype"]
 
 _ROWS = 64
 
@@ -35,6 +35,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def dense(layer: nn.Linear, x: Tensor) -> Tensor:
     """A layer applied by :func:`linear`."""
     return linear(x, layer.weight, layer.bias)
+
+
+def product_dtype(weight: Tensor) -> torch.dtype:
+    """The dtype that a product with a weight is computed in: autocast's, or its own."""
+    device = weight.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return weight.dtype
 
 
 def _compiles(x: Tensor) -> bool:
