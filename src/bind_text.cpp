@@ -38,7 +38,7 @@ std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::str
                                         std::string separators, float first_cap, float all_caps,
                                         int novelty_bits, int doc_size_levels, float distortion,
                                         bool split_apostrophes, std::size_t ngram_size,
-                                        int ngram_min, int ngram_max) {
+                                        int ngram_min, int ngram_max, bool ngram_runs) {
   using pqrnn::CharMode;
   using pqrnn::Hash;
   using pqrnn::Split;
@@ -75,6 +75,7 @@ std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::str
   s.ngram_size = ngram_size;
   s.ngram_min = ngram_min;
   s.ngram_max = ngram_max;
+  s.ngram_runs = ngram_runs;
   raise_if_error(s.validate());
   return std::make_shared<Operator>(std::move(s));
 }
@@ -227,7 +228,7 @@ void bind_text(py::module_& m) {
            py::arg("normalize_repetition"), py::arg("normalize_spaces"), py::arg("separators"),
            py::arg("first_cap"), py::arg("all_caps"), py::arg("novelty_bits"),
            py::arg("doc_size_levels"), py::arg("distortion"), py::arg("split_apostrophes"),
-           py::arg("ngram_size"), py::arg("ngram_min"), py::arg("ngram_max"))
+           py::arg("ngram_size"), py::arg("ngram_min"), py::arg("ngram_max"), py::arg("ngram_runs"))
       .def("project", &project, py::arg("texts"), py::arg("random"), py::arg("seed"))
       .def("project_tokens", &project_tokens, py::arg("token_lists"), py::arg("random"),
            py::arg("seed"))

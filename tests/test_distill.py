@@ -21,7 +21,13 @@ from pqrnn_native.train import distill as loop
 from pqrnn_native.train.batches import batches
 from pqrnn_native.train.cache import TeacherCache
 from pqrnn_native.train.data import SentencePairs
-from pqrnn_native.train.distill import DistillSettings, distill, fit_pca, joined_targets
+from pqrnn_native.train.distill import (
+    DistillSettings,
+    batching_lengths,
+    distill,
+    fit_pca,
+    joined_targets,
+)
 from pqrnn_native.train.teachers import CallableTeacher
 
 WORDS = "red green blue cat dog bird runs sleeps sings now here there".split()
@@ -65,6 +71,20 @@ def pairs() -> SentencePairs:
 
 def tensors(path: Path) -> dict[str, np.ndarray]:
     return dict(pq.checkpoint.load_tensors(path))
+
+
+def test_single_words_are_spread_over_the_lengths_of_other_texts() -> None:
+    texts = ["one two", "one two three", "x", "extraordinary"] * 60
+    lengths = batching_lengths(pq.ProjectionConfig(), texts)
+    characters = np.array([len(text) for text in texts])
+    single = np.arange(len(texts)) % 4 >= 2
+    np.testing.assert_array_equal(lengths[~single], characters[~single])
+    shares = [(lengths[single] == size).mean() for size in (7, 13)]
+    assert sum(shares) == 1
+    assert min(shares) > 0.3  # of 120 fair draws, one in a hundred thousand
+    alone = batching_lengths(pq.ProjectionConfig(), ["a", "bb", ""])
+    np.testing.assert_array_equal(alone[:2], [0, 0])  # the empty text is the only other one
+    np.testing.assert_array_equal(batching_lengths(pq.ProjectionConfig(), ["a", "bb"]), [1, 2])
 
 
 def test_the_student_learns_and_the_file_agrees_with_the_graph(tmp_path: Path) -> None:

@@ -103,6 +103,19 @@ def test_tokens_of_a_run_see_each_other(isa: str) -> None:
         np.testing.assert_array_equal(ngram_rows(own, text), ngram_rows(own, apart))
 
 
+def test_without_runs_tokens_are_alone(isa: str) -> None:
+    project = ngrams_alone(ngram_runs=False)
+    for text in ("alarm!", "\u4f60\u597d", "don\u2019t-go, \U0001f600!?", THAI):
+        alone = [ngram_rows(project, token)[0] for token in project.tokens(text)]
+        np.testing.assert_array_equal(ngram_rows(project, text), alone)
+        apart = b" ".join(project.tokens(text))
+        np.testing.assert_array_equal(ngram_rows(ngrams_alone(), apart), alone)
+    filtered = ngrams_alone(ngram_runs=False, alphabetic_only=True)
+    np.testing.assert_array_equal(
+        ngram_rows(filtered, "alarm?off"), ngram_rows(filtered, "alarm ? off")
+    )
+
+
 def test_neighbourhood_of_a_token_is_max_minus_one() -> None:
     """Of a token of one character: what is within reach of an n-gram changes it, nothing else."""
     for longest in range(1, 9):

@@ -34,6 +34,15 @@ def test_values_and_gradients_in_bfloat16(rows: int, bias: bool) -> None:
         assert torch.equal(gradient, right)
 
 
+def test_the_dtype_of_products_is_autocasts_or_the_weights_own() -> None:
+    weight = torch.zeros(2, 3, dtype=torch.float64)
+    assert products.product_dtype(weight) == torch.float64
+    with torch.autocast("cpu", torch.bfloat16):
+        assert products.product_dtype(weight) == torch.bfloat16
+        with torch.autocast("cpu", enabled=False):
+            assert products.product_dtype(weight) == torch.float64
+
+
 def test_only_few_shapes_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     plain = torch.nn.functional.linear

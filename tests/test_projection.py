@@ -362,7 +362,7 @@ def test_published_defaults() -> None:
     ("options", "error", "message"),
     [
         ({"feature_size": 0}, ValueError, r"feature_size must be in \[1, 65536\], got 0"),
-        ({"feature_size": 65537}, ValueError, "feature_size .* got 16385"),
+        ({"feature_size": 65537}, ValueError, "feature_size .* got 65537"),
         ({"feature_size": -1}, ValueError, "feature_size .* got -1"),
         ({"feature_size": 2**80}, ValueError, "feature_size"),
         ({"feature_size": True}, TypeError, "feature_size must be int, got True"),

@@ -94,6 +94,7 @@ def configs(draw: st.DrawFn) -> ProjectionConfig:
         options["ngram_size"] = draw(st.sampled_from([32, 64, 96, 256, 512, 1056]))
         options["ngram_min"] = draw(st.integers(1, 8))
         options["ngram_max"] = draw(st.integers(options["ngram_min"], 8))
+        options["ngram_runs"] = draw(st.booleans())
         size = options["ngram_size"] + 32 * draw(st.integers(0, 4))
         return ProjectionConfig(feature_size=size, **options)
     return ProjectionConfig(feature_size=draw(st.integers(4, 200)), **options)

@@ -217,6 +217,7 @@ Status read_projection(JsonReader& json, ProjectionSettings& settings) {
     fields.on_integer("ngram_size", settings.ngram_size);
     fields.on_integer("ngram_min", settings.ngram_min);
     fields.on_integer("ngram_max", settings.ngram_max);
+    fields.on_bool("ngram_runs", settings.ngram_runs);
     fields.finish_key();
   }
   return fields.status();

@@ -13,7 +13,7 @@ void run_bottleneck(const Network& network, Workspace& work) {
   const Weights& weights = network.weights;
   const std::size_t count = work.misses.size();
   const std::size_t extra_count = network.projector.extra_count();
-  expand_misses(network.projector, work);
+  expand_tokens(network.projector, work.misses, work);
   work.real.extras.resize(count * extra_count);
   work.real.numbers.resize(count);
   work.real.token_bottleneck.resize(count * weights.widths.bottleneck);

@@ -18,6 +18,8 @@ namespace pqrnn {
 // and a stop request is seen soon.
 constexpr std::size_t kInt8PartRows = 256;
 
+constexpr std::size_t kBottleneckRows = 8 * TokenCache::kMostRows;
+
 class Int8Engine final : public Engine {
  public:
   Int8Engine(const ModelConfig& config, const Projector& projector, const Kernels& kernels)
@@ -26,7 +28,8 @@ class Int8Engine final : public Engine {
         kernels_(kernels),
         weights_(config),
         skip_(config.skip ? weights_.widths.bottleneck : 0),
-        cache_(projector.seed_words(), weights_.first.row * sizeof(std::int32_t)) {}
+        cache_(projector.seed_words(), weights_.first.row * sizeof(std::int32_t)),
+        bottlenecks_(projector.seed_words(), weights_.widths.bottleneck, kBottleneckRows) {}
 
   void load(const SafetensorsFile& file) {
     load_int8_weights(file, config_, projector_, kernels_, weights_);
@@ -45,6 +48,7 @@ class Int8Engine final : public Engine {
  private:
   void spread_features(Workspace& work, std::size_t first, std::size_t count) const;
   void run_bottleneck(Workspace& work) const;
+  void run_fresh(Workspace& work) const;
   void run_products(Workspace& work) const;
   void resolve(Workspace& work, Range range) const;
   bool run_first_layer(Workspace& work, Stop& stop, std::uint8_t* output) const;
@@ -61,7 +65,10 @@ class Int8Engine final : public Engine {
   const Kernels& kernels_;
   Int8Weights weights_;
   const std::size_t skip_;  // bytes of the bottleneck's part of pooled vectors
+  // What is read of a token, and of many more tokens the bottleneck, a hundredth of its size: most
+  // of the work of a wide projection.
   mutable TokenCache cache_;
+  mutable TokenCache bottlenecks_;
 };
 
 }  // namespace pqrnn

@@ -1,18 +1,22 @@
 // Words to the first layer's states, in 8 bits: each distinct word's bottleneck and products once.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "model/int8_engine.h"
 
 namespace pqrnn {
 namespace {
 
-// Tokens whose features are bytes at the same time.
-constexpr std::size_t kFeatureRows = 64;
+// Tokens whose features are bytes at the same time: 256 KiB of them, for the second-level cache,
+// and at least two tiles of a product.
+std::size_t feature_rows(std::size_t width) {
+  return std::max<std::size_t>((std::size_t{256} << 10) / width, 24);
+}
 
 }  // namespace
 
-// Features of `count` misses from `first` on as bytes, to work.whole.features.
+// Features of `count` fresh tokens from `first` on as bytes, to work.whole.features.
 void Int8Engine::spread_features(Workspace& work, std::size_t first, std::size_t count) const {
   const std::size_t width = weights_.features, words = projector_.words();
   work.whole.ternary.resize(count * width);
@@ -27,7 +31,7 @@ void Int8Engine::spread_features(Workspace& work, std::size_t first, std::size_t
   }
   for (std::size_t i = 0; i < count; ++i) {
     for (std::size_t e = 0; e < extras; ++e) {
-      const float x = work.projected.extras[work.misses[first + i] * extras + e];
+      const float x = work.projected.extras[work.whole.fresh_positions[first + i] * extras + e];
       // Also of what is infinite: a text without tokens has the size minus infinity.
       const float whole = std::nearbyint(std::min(std::max(x, -1.0f), 1.0f) * 127.0f);
       out[i * width + projector_.extra_column(e)] =
@@ -38,9 +42,38 @@ void Int8Engine::spread_features(Workspace& work, std::size_t first, std::size_t
 
 // Bottleneck of all misses: work.whole.token_bottleneck [misses, widths.bottleneck].
 void Int8Engine::run_bottleneck(Workspace& work) const {
-  const std::size_t misses = work.misses.size(), width = weights_.widths.bottleneck;
-  expand_misses(projector_, work);
-  work.whole.token_bottleneck.resize(misses * width);
+  Workspace::Int8& whole = work.whole;
+  const std::size_t width = weights_.widths.bottleneck;
+  const bool known = !depend_on_place(projector_);
+  whole.token_bottleneck.resize(work.misses.size() * width);
+  whole.fresh.clear();
+  whole.fresh_positions.clear();
+  for (std::size_t m = 0; m < work.misses.size(); ++m) {
+    const std::uint64_t* seed = token_seed(projector_, work, work.misses[m]);
+    const void* row = known ? bottlenecks_.find(seed, work.miss_hashes[m]) : nullptr;
+    if (row) {
+      std::memcpy(whole.token_bottleneck.data() + m * width, row, width);
+    } else {
+      whole.fresh.push_back(m);
+      whole.fresh_positions.push_back(work.misses[m]);
+    }
+  }
+  if (whole.fresh.empty()) return;
+  run_fresh(work);
+  for (std::size_t i = 0; i < whole.fresh.size(); ++i) {
+    const std::size_t m = whole.fresh[i];
+    const std::uint8_t* row = whole.fresh_bottleneck.data() + i * width;
+    std::memcpy(whole.token_bottleneck.data() + m * width, row, width);
+    if (!known) continue;
+    bottlenecks_.offer(token_seed(projector_, work, work.misses[m]), work.miss_hashes[m], row);
+  }
+}
+
+// The same of fresh tokens alone, to work.whole.fresh_bottleneck.
+void Int8Engine::run_fresh(Workspace& work) const {
+  const std::size_t fresh = work.whole.fresh.size(), width = weights_.widths.bottleneck;
+  expand_tokens(projector_, work.whole.fresh_positions, work);
+  work.whole.fresh_bottleneck.resize(fresh * width);
   Int8ReluArgs args = {};
   args.product.input_stride = args.product.depth = weights_.features;
   args.product.weights = weights_.bottleneck.weights.data();
@@ -49,11 +82,12 @@ void Int8Engine::run_bottleneck(Workspace& work) const {
   args.multiplier = weights_.bottleneck.multiplier.data();
   args.bias = weights_.bottleneck.bias.data();
   args.ternary = projector_.extra_count() == 0;
-  for (std::size_t first = 0; first < misses; first += kFeatureRows) {
-    args.product.count = std::min(kFeatureRows, misses - first);
+  const std::size_t rows = feature_rows(weights_.features);
+  for (std::size_t first = 0; first < fresh; first += rows) {
+    args.product.count = std::min(rows, fresh - first);
     spread_features(work, first, args.product.count);
     args.product.input = work.whole.features.data();
-    args.output = work.whole.token_bottleneck.data() + first * width;
+    args.output = work.whole.fresh_bottleneck.data() + first * width;
     kernels_.int8.relu(args);
   }
 }

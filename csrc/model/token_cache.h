@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "model/buffer.h"
 
@@ -18,7 +19,8 @@ class TokenCache {
   static constexpr std::size_t kMostRows = 1024;
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;
 
-  TokenCache(std::size_t key_words, std::size_t row_bytes);
+  // At most `rows` of them, a power of two.
+  TokenCache(std::size_t key_words, std::size_t row_bytes, std::size_t rows = kMostRows);
   ~TokenCache();
   TokenCache(const TokenCache&) = delete;
   TokenCache& operator=(const TokenCache&) = delete;
@@ -30,8 +32,6 @@ class TokenCache {
   static std::uint64_t hash(const std::uint64_t* key, std::size_t key_words);
 
  private:
-  static constexpr std::size_t kSlots = 2 * kMostRows;  // powers of two
-  static constexpr std::size_t kSightings = 8 * kMostRows;
   static constexpr std::size_t kProbes = 8;
 
   struct Entry {
@@ -45,8 +45,8 @@ class TokenCache {
   const std::size_t row_bytes_;
   const std::size_t capacity_;
   std::atomic<std::size_t> rows_{0};
-  std::atomic<Entry*> slots_[kSlots] = {};
-  std::atomic<std::uint32_t> sightings_[kSightings] = {};  // upper half of the hash last seen there
+  std::vector<std::atomic<Entry*>> slots_;             // a power of two, at most half full
+  std::vector<std::atomic<std::uint32_t>> sightings_;  // upper half of the hash last seen there
 };
 
 }  // namespace pqrnn

@@ -7,10 +7,9 @@ namespace {
 
 constexpr std::uint32_t kNone = 0xffffffff;
 
-// Extra columns vary with the place of a token.
-bool depend_on_place(const Projector& projector) { return projector.extra_count() > 0; }
-
 }  // namespace
+
+bool depend_on_place(const Projector& projector) { return projector.extra_count() > 0; }
 
 const std::uint64_t* token_seed(const Projector& projector, const Workspace& work,
                                 std::size_t position) {
@@ -52,11 +51,12 @@ void find_tokens(const Projector& projector, const TokenCache& cache, Workspace&
   }
 }
 
-void expand_misses(const Projector& projector, Workspace& work) {
+void expand_tokens(const Projector& projector, const std::vector<std::size_t>& positions,
+                   Workspace& work) {
   const std::size_t words = projector.words();
-  work.codes.resize(work.misses.size() * words);
-  for (std::size_t m = 0; m < work.misses.size(); ++m) {
-    projector.expand(token_seed(projector, work, work.misses[m]), 1, &work.codes[m * words]);
+  work.codes.resize(positions.size() * words);
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    projector.expand(token_seed(projector, work, positions[i]), 1, &work.codes[i * words]);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "model/forward.h"
 #include "model/token_cache.h"
@@ -28,8 +29,13 @@ const std::uint64_t* token_seed(const Projector& projector, const Workspace& wor
 // waits for.
 void find_tokens(const Projector& projector, const TokenCache& cache, Workspace& work, Range range);
 
-// Codes of work.misses, [misses, words()], to work.codes.
-void expand_misses(const Projector& projector, Workspace& work);
+// Extra columns vary with the place of a token: what is computed of one place is of no use
+// elsewhere.
+bool depend_on_place(const Projector& projector);
+
+// Codes of the tokens at some positions, [positions, words()], to work.codes.
+void expand_tokens(const Projector& projector, const std::vector<std::size_t>& positions,
+                   Workspace& work);
 
 // The remaining work.token_rows of the range, from the rows of work.misses, `row_bytes` each, which
 // are also offered to the cache.

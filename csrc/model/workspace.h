@@ -60,8 +60,11 @@ struct Workspace {
   // The 8-bit engine's.
   struct Int8 {
     std::vector<const std::int32_t*> products;  // [positions] token_rows
-    Buffer<std::int8_t> ternary;                // [misses of a part, F padded]
+    std::vector<std::size_t> fresh;             // numbers of misses without a known bottleneck
+    std::vector<std::size_t> fresh_positions;   // and where they are
+    Buffer<std::int8_t> ternary;                // [fresh ones of a part, F padded]
     Buffer<std::uint8_t> features;              // the same as bytes
+    Buffer<std::uint8_t> fresh_bottleneck;      // [fresh, widths.bottleneck]
     Buffer<std::uint8_t> token_bottleneck;      // [misses, widths.bottleneck]
     Buffer<std::int32_t> token_products;        // [misses, first.row]
     Buffer<std::uint8_t> bottleneck;            // [height, widths.bottleneck], with skip only

@@ -128,7 +128,7 @@ void Projector::Impl::append_plain(std::string_view source, Projected& out) cons
   std::size_t run_end = 0;
   for (const Span span : out.spans) {
     const std::string_view token = slice(source, span);
-    if (kNgrams && span.begin != run_end && out.run.tokens() > 0) {
+    if (kNgrams && starts_run(span, run_end) && out.run.tokens() > 0) {
       ngrams.finish(out.run, run_seed + 2, stride);
       run_seed = seed;
     }
@@ -160,7 +160,7 @@ void Projector::Impl::append_all(std::string_view source, RandomStreams* random,
                                  Projected& out) const {
   std::size_t run_end = 0;
   for (const Span span : out.spans) {
-    if (span.begin != run_end) finish_run(out);
+    if (starts_run(span, run_end)) finish_run(out);
     const CapFlags flags = make_word(slice(source, span), random, out.word);
     append_position(out.word, flags, random, out);
     if (ngrams.words() > 0) out.run.add(out.word);

@@ -51,6 +51,10 @@ struct Projector::Impl {
   // The same as a run by itself.
   void append_alone(std::string_view word, CapFlags flags, RandomStreams* random,
                     Projected& out) const;
+  // Whether a token begins another run than the token before it, which ends at `end`.
+  bool starts_run(Span span, std::size_t end) const {
+    return !settings.ngram_runs || span.begin != end;
+  }
   // Writes the n-grams of the run so far, the last positions.
   void finish_run(Projected& out) const;
   // The usual settings: ASCII tokens are hashed where they stand.

@@ -54,6 +54,7 @@ class Projector(metaclass=_Bound):
         ngram_size: int,
         ngram_min: int,
         ngram_max: int,
+        ngram_runs: bool,
     ) -> None: ...
     def project(self, texts: object, random: bool, seed: int | None) -> ProjectedBatch: ...
     def project_tokens(

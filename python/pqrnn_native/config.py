@@ -139,6 +139,7 @@ class ProjectionConfig:
             ``feature_size`` must then be one too, and ``hash`` ``"murmur"``.
         ngram_min: Characters of the shortest n-gram, 1 to 8.
         ngram_max: Characters of the longest n-gram, ``ngram_min`` to 8.
+        ngram_runs: n-grams reach into the tokens that follow, or go before, without a gap.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -167,6 +168,7 @@ class ProjectionConfig:
     ngram_size: int = 0
     ngram_min: int = 2
     ngram_max: int = 4
+    ngram_runs: bool = True
 
     def __post_init__(self) -> None:
         _check_types(self)

@@ -78,11 +78,13 @@ class Projection:
         split_apostrophes: U+0027 and U+2019 are tokens of their own: "l'album" is "l", "'",
             "album". ``split="words"`` only.
         ngram_size: Makes the last ``ngram_size`` features, a multiple of 32 as F must then be,
-            from the character n-grams of the token and, in texts without spaces, of its
-            neighbourhood, so that words of similar spelling get similar features. The others
-            are those of the whole token. ``hash="murmur"`` only.
+            from the character n-grams of the token, so that words of similar spelling get
+            similar features. The others are those of the whole token. ``hash="murmur"`` only.
         ngram_min: Characters of the shortest n-gram, 1 to 8.
         ngram_max: Characters of the longest n-gram, ``ngram_min`` to 8.
+        ngram_runs: n-grams reach into the tokens that follow, or go before, without a gap: the other
+            words of a text without spaces, or a full stop. False: a token has the same features
+            wherever it stands, which the engine needs to compute but once.
         allow_empty: False: a text without any position is an error.
 
     Raises:
@@ -122,6 +124,7 @@ class Projection:
         ngram_size: int = 0,
         ngram_min: int = 2,
         ngram_max: int = 4,
+        ngram_runs: bool = True,
         allow_empty: bool = True,
     ) -> None:
         config = ProjectionConfig(
@@ -147,6 +150,7 @@ class Projection:
             ngram_size=ngram_size,
             ngram_min=ngram_min,
             ngram_max=ngram_max,
+            ngram_runs=ngram_runs,
         )
         if not isinstance(allow_empty, bool):
             raise TypeError(f"allow_empty must be bool, got {allow_empty!r}")

@@ -236,6 +236,18 @@ void test_token_cache() {
     kept += wide.find(wide_key.data(), hash) != nullptr;
   }
   CHECK_EQ(kept, 7u);
+  TokenCache many(1, sizeof(float), 4 * TokenCache::kMostRows);
+  kept = 0;
+  for (std::uint64_t i = 0; i < 8 * TokenCache::kMostRows; ++i) {
+    const std::uint64_t hash = TokenCache::hash(&i, 1);
+    many.offer(&i, hash, row);
+    many.offer(&i, hash, row);
+    kept += many.find(&i, hash) != nullptr;
+  }
+  CHECK(kept <= 4 * TokenCache::kMostRows && kept > 4 * TokenCache::kMostRows * 9 / 10);
+  // Words behind the second count too.
+  const std::uint64_t longer[2][3] = {{1, 2, 3}, {1, 2, 4}};
+  CHECK(TokenCache::hash(longer[0], 3) != TokenCache::hash(longer[1], 3));
   TokenCache tiny(1, TokenCache::kMostBytes);  // a row that is larger than the whole budget
   const std::uint64_t one = 1;
   const float none = 0.0f;

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from ..train.distill import DistillSettings
 
 # The shape of the embedded model. A wide projection under a narrow bottleneck: the number of words
-# that a linear map can tell apart grows with the features, not with the bottleneck.
+# that a linear map can tell apart grows with the features, not with the bottleneck. A word is the same
+# with a full stop behind it.
 _STUDENT: dict[str, Any] = {
-    "feature_size": 4096,
-    "ngram_size": 0,
-    "bottleneck_size": 256,
+    "feature_size": 8192,
+    "ngram_size": 2048,
+    "ngram_runs": False,
+    "bottleneck_size": 192,
     "state_size": 128,
     "kernel_size": 2,
     "num_layers": 1,
@@ -126,6 +128,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pool the bottleneck's output beside the last layer's",
     )
     model.add_argument(
+        "--ngram-runs",
+        action=argparse.BooleanOptionalAction,
+        default=_STUDENT["ngram_runs"],
+        help="n-grams reach into tokens that follow without a gap",
+    )
+    model.add_argument(
         "--split-apostrophes",
         action=argparse.BooleanOptionalAction,
         default=_STUDENT["split_apostrophes"],
@@ -178,7 +186,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> PQRNNConfig:
     given = {name: getattr(options, name) for name in _STUDENT}
-    names = ("feature_size", "ngram_size", "split_apostrophes")
+    names = ("feature_size", "ngram_size", "ngram_runs", "split_apostrophes")
     projection = ProjectionConfig(**{name: given.pop(name) for name in names})
     return PQRNNConfig(projection=projection, precision=options.precision, **given)
 

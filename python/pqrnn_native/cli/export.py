@@ -63,14 +63,14 @@ def run(options: argparse.Namespace) -> None:
         path = os.path.join(path, "model.safetensors")
     languages = options.languages.split(",") if options.languages else None
     words = ["pqrnn-native", "export", "--precision", options.precision]
-    for name in ("calibrate", "evaluate"):
-        for spec in getattr(options, name) or ():
-            words += [f"--{name}", spec.partition(":")[0]]  # a path says nothing elsewhere
-    info: dict[str, Any] = {"command": shlex.join(words)}
     if options.bottleneck_bits == 4:
         if options.precision != "int8":
             raise ValueError(f"--bottleneck-bits 4 needs --precision int8, got {options.precision}")
         words += ["--bottleneck-bits", "4"]
+    for name in ("calibrate", "evaluate"):
+        for spec in getattr(options, name) or ():
+            words += [f"--{name}", spec.partition(":")[0]]  # a path says nothing elsewhere
+    info: dict[str, Any] = {"command": shlex.join(words)}
     metadata = read_metadata(path)
     if metadata.config.precision == "int8":
         raise ValueError(f"--model must be in float32, got {path!r}, which is in 8 bits")

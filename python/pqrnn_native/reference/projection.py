@@ -394,7 +394,7 @@ class ReferenceProjection:
             return [hash_word(position.word, self.config) for position in positions]
         runs: list[list[bytes]] = []
         for position in positions:
-            if not position.joined:
+            if not (position.joined and self.config.ngram_runs):
                 runs.append([])
             runs[-1].append(position.word)
         return [
