@@ -215,8 +215,9 @@ def quantise_weight_4bit(value: FloatArray) -> tuple[npt.NDArray[np.uint8], Floa
         error = (np.square(_rounded_4bit(value, tried) * tried[:, None] - value)).sum(axis=1)
         scale = np.where(error < least, tried, scale)
         least = np.minimum(error, least)
-    halves = _rounded_4bit(value, scale).astype(np.int8).view(np.uint8) & 15
-    return halves[:, ::2] | halves[:, 1::2] << 4, scale
+    halves = _rounded_4bit(value, scale).astype(np.int8).view(np.uint8) & np.uint8(15)
+    packed: npt.NDArray[np.uint8] = halves[:, ::2] | halves[:, 1::2] << np.uint8(4)
+    return packed, scale
 
 
 def unpack_4bit(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
@@ -242,7 +243,8 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryvie
 
 
 def _rounded_4bit(value: FloatArray, scale: FloatArray) -> FloatArray:
-    return np.clip(np.rint(value / scale[:, None]), -8, 7)
+    steps: FloatArray = np.clip(np.rint(value / scale[:, None]), -8, 7)
+    return steps
 
 
 def _is_int8(value: npt.ArrayLike) -> bool:

@@ -82,8 +82,8 @@ class Projection:
             similar features. The others are those of the whole token. ``hash="murmur"`` only.
         ngram_min: Characters of the shortest n-gram, 1 to 8.
         ngram_max: Characters of the longest n-gram, ``ngram_min`` to 8.
-        ngram_runs: n-grams reach into the tokens that follow, or go before, without a gap: the other
-            words of a text without spaces, or a full stop. False: a token has the same features
+        ngram_runs: n-grams reach into tokens that follow, or go before, without a gap: a full stop,
+            or the other words of a text without spaces. False: a token has the same features
             wherever it stands, which the engine needs to compute but once.
         allow_empty: False: a text without any position is an error.
 

@@ -1,6 +1,6 @@
-"""Further texts for a model to label: MTOP's training texts with other slot values of their language.
+"""Further texts for a model to label: MTOP's training texts with other slot values.
 
-    python docs/results/mtop/exchange.py mtop:DIR de extra.de.txt --texts 25000
+python docs/results/mtop/exchange.py mtop:DIR de extra.de.txt --texts 25000
 """
 
 from __future__ import annotations

@@ -162,7 +162,6 @@ def fit_bottleneck(
     counts = np.bincount(words.numbers, minlength=len(words.words)).astype(float)
     usual = np.argsort(-counts, kind="stable")[:most]
     asked = [words.words[number].decode("utf-8", "replace") for number in usual]
-    _, offsets = project.ragged(["a"])
     lengths = np.concatenate(
         [np.diff(words.project.ragged(asked[at : at + _CHUNK])[1]) for at in range(0, most, _CHUNK)]
     )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..train.distill import DistillSettings
 
 # The shape of the embedded model. A wide projection under a narrow bottleneck: the number of words
-# that a linear map can tell apart grows with the features, not with the bottleneck. A word is the same
-# with a full stop behind it.
+# that a linear map can tell apart grows with the features, not with the bottleneck. A word has the
+# same features with a full stop behind it.
 _STUDENT: dict[str, Any] = {
     "feature_size": 8192,
     "ngram_size": 2048,
