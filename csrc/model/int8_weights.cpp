@@ -33,7 +33,7 @@ void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
                     weights.bottleneck, !extras);
   const double grid = 255.0 / range;
   for (std::size_t b = 0; b < config.bottleneck_size; ++b) {
-    for (std::size_t f = 0; f < features; ++f) packer.put(b, f, tensor.weight[b * features + f]);
+    packer.put_column(b, tensor.weight.data() + b * features, features);
     weights.bottleneck.multiplier[b] =
         static_cast<float>(double{tensor.scale[b]} * grid / (extras ? 127 : 1));
     weights.bottleneck.bias[b] = static_cast<float>(double{tensor.bias[b]} * grid);
@@ -80,9 +80,7 @@ void load_first(const TensorReader& reader, const ModelConfig& config, const Ker
       for (std::size_t j = 0; j < kernel; ++j) {
         const std::size_t column =
             d * first.direction + j * scales + (h / lanes * gates + g) * lanes + h % lanes;
-        for (std::size_t b = 0; b < inputs; ++b) {
-          packer.put(column, b, tensor.weight[(row * kernel + j) * inputs + b]);
-        }
+        packer.put_column(column, tensor.weight.data() + (row * kernel + j) * inputs, inputs);
       }
     }
   }

@@ -55,10 +55,12 @@ void TensorReader::whole_weight(const std::string& name, std::vector<std::int8_t
                                 std::vector<float>& scales) const {
   const TensorView& tensor = *file_.tensor(name);
   if (tensor.dtype == Dtype::u8) {
+    // Two weights of 4 bits a byte, -8 to 7 in two's complement, the earlier one in the low half.
     values.resize(2 * tensor.elements);
+    const auto weight = [](unsigned half) { return static_cast<std::int8_t>((half ^ 8) - 8); };
     for (std::size_t i = 0; i < tensor.elements; ++i) {
-      values[2 * i] = Packed::low(tensor.data[i]);
-      values[2 * i + 1] = Packed::high(tensor.data[i]);
+      values[2 * i] = weight(tensor.data[i] & 15u);
+      values[2 * i + 1] = weight(tensor.data[i] >> 4);
     }
   } else {
     const auto* data = reinterpret_cast<const std::int8_t*>(tensor.data);

@@ -9,13 +9,6 @@
 
 namespace pqrnn {
 
-// The two weights of a byte of a U8 tensor, each of 4 bits, -8..7 in two's complement. Along the
-// last axis the one in the low half comes first.
-struct Packed {
-  static std::int8_t low(unsigned byte) { return static_cast<std::int8_t>(((byte & 15) ^ 8) - 8); }
-  static std::int8_t high(unsigned byte) { return low(byte >> 4); }
-};
-
 // The file has passed check_tensors(), and what is asked for is a tensor of its configuration.
 class TensorReader {
  public:

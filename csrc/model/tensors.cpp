@@ -8,12 +8,12 @@
 #include <initializer_list>
 #include <vector>
 
-#include "model/tensor_reader.h"
-
 namespace pqrnn {
 namespace {
 
 using Shape = std::initializer_list<std::size_t>;
+
+constexpr int kMost4Bit = 8;  // the largest magnitude of 4 bits
 
 template <class List>
 std::string shape_text(const List& shape) {
@@ -121,11 +121,13 @@ class Checker {
   Status check_products(const TensorView& tensor) const {
     const TensorView& scales = *file_.tensor(tensor.name + "_scale");
     const std::size_t columns = tensor.elements / scales.elements;
-    const unsigned char* row = tensor.data;
+    const auto* row = reinterpret_cast<const std::int8_t*>(tensor.data);
     for (std::size_t i = 0; i < scales.elements; ++i, row += columns) {
-      int largest = 0;
-      for (std::size_t j = 0; j < columns; ++j)
-        largest = std::max(largest, magnitude(tensor, row[j]));
+      int largest = tensor.dtype == Dtype::u8 ? kMost4Bit : 0;
+      if (tensor.dtype == Dtype::i8) {
+        for (std::size_t j = 0; j < columns; ++j)
+          largest = std::max(largest, std::abs(int{row[j]}));
+      }
       if (precision_ == Precision::int8 && largest > 127) {
         return unusable("tensor '" + tensor.name +
                         "' holds -128, with precision 'int8' weights are " + "-127 to 127");
@@ -135,12 +137,6 @@ class Checker {
       }
     }
     return {};
-  }
-
-  // Of the weight, or the larger one of two, in a byte.
-  static int magnitude(const TensorView& tensor, unsigned char byte) {
-    if (tensor.dtype == Dtype::i8) return std::abs(int{static_cast<std::int8_t>(byte)});
-    return std::max(std::abs(int{Packed::low(byte)}), std::abs(int{Packed::high(byte)}));
   }
 
   const SafetensorsFile& file_;

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from evaluate import measure
 from torch import Tensor
 
 from pqrnn_native import PQRNNConfig, Projection, ProjectionConfig
@@ -31,6 +32,7 @@ from pqrnn_native.train.distill import (
     DistillSettings,
     Student,
     _train_step,
+    _with_translations,
     batching_lengths,
     evaluate_pairs,
     joined_targets,
@@ -199,6 +201,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--translations", help="tsv:FILE")
     parser.add_argument("--eval", required=True, help="sts:FILE")
+    parser.add_argument("--data", type=Path, help="the shared data: also measure the table's model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--feature-size", type=int, default=49152)
     parser.add_argument("--ngram-size", type=int, default=12288)
@@ -221,8 +224,6 @@ def main() -> None:
     )  # fmt: skip
     texts = options.text.read_text("utf-8").split("\n")[:-1]
     groups = data.read_translations(options.translations) if options.translations else ()
-    from pqrnn_native.train.distill import _with_translations
-
     texts, group = _with_translations(texts, groups)
     settings = DistillSettings(
         batch_size=options.batch_size, bfloat16=True, evaluate_every=250, threads=options.threads
@@ -242,6 +243,8 @@ def main() -> None:
         targets = joined_targets([cache], texts, config.output_size, translations=group)
         learn_table(student, texts, targets, options.steps, options.learning_rate, pairs)
         torch.save({"table": student.table, "student": student.state()}, path)
+    if options.data:
+        print(json.dumps(measure(student.encode, options.data, every=3)["mean of 8"]))
     weight = fit_bottleneck(
         config, words, student.table, options.fit_steps, 4096, options.fit_words
     )
