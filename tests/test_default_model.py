@@ -45,9 +45,9 @@ def test_like_meanings_are_near() -> None:
     assert (first @ second.T).argmax(1).tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("split", "least"), [("dev", 81.0), ("test", 75.5)])
+@pytest.mark.parametrize(("split", "least"), [("dev", 82.0), ("test", 75.6)])
 def test_sts_benchmark(shared: Path, split: str, least: float) -> None:
-    """Spearman x 100, half a point below what the model card says: 81.6 and 76.1."""
+    """Spearman x 100, half a point below what the model card says: 82.5 and 76.1."""
     path = shared / "data" / "stsb_multi" / "en" / f"{split}.csv.gz"
     if not path.is_file():
         pytest.skip(f"no STS-B at {path}")
