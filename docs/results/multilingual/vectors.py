@@ -22,12 +22,15 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the caches")
     parser.add_argument("--onnx", type=Path, required=True, help="the one of all texts")
     parser.add_argument("--e5", type=Path, required=True, help="folder that unpack_e5.py wrote")
+    parser.add_argument("--few", type=int, help="texts for it (default: all of few.txt)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
-    for teacher, file in (
-        (OnnxTeacher(options.onnx, name="use-m3"), "texts.txt"),
-        (SentenceTransformerTeacher(options.e5, name="e5", dtype="float32"), "few.txt"),
+    e5 = SentenceTransformerTeacher(options.e5, name="e5", dtype=options.dtype)
+    for teacher, file, most in (
+        (OnnxTeacher(options.onnx, name="use-m3"), "texts.txt", None),
+        (e5, "few.txt", options.few),
     ):
-        texts = (options.picked / file).read_text("utf-8").split("\n")[:-1]
+        texts = (options.picked / file).read_text("utf-8").split("\n")[:-1][:most]
         with progress_bar(teacher.name, unit="text", show=None) as bar:
             TeacherCache(options.out, teacher).add(texts, progress=bar.at)
 
