@@ -8,10 +8,10 @@
 namespace pqrnn {
 namespace {
 
-// Tokens whose features are bytes at the same time: 256 KiB of them, for the second-level cache,
-// and at least two tiles of a product.
+// Tokens whose features are bytes at the same time: at most 256 KiB of them, for the second-level
+// cache, but two tiles of a product.
 std::size_t feature_rows(std::size_t width) {
-  return std::max<std::size_t>((std::size_t{256} << 10) / width, 24);
+  return std::clamp<std::size_t>((std::size_t{256} << 10) / width, 24, 64);
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ bool TokenCache::same(const Entry& entry, const std::uint64_t* key) const {
 
 const void* TokenCache::find(const std::uint64_t* key, std::uint64_t hash) const {
   for (std::size_t i = 0; i < kProbes; ++i) {
-    const Entry* entry = slots_[(hash + i) % slots_.size()].load(std::memory_order_acquire);
+    const Entry* entry = slots_[(hash + i) & (slots_.size() - 1)].load(std::memory_order_acquire);
     if (!entry) return nullptr;
     if (same(*entry, key)) return entry->row.data();
   }
@@ -42,7 +42,7 @@ const void* TokenCache::find(const std::uint64_t* key, std::uint64_t hash) const
 void TokenCache::offer(const std::uint64_t* key, std::uint64_t hash, const void* row) {
   if (rows_.load(std::memory_order_relaxed) >= capacity_) return;
   const auto tag = static_cast<std::uint32_t>(hash >> 32);
-  std::atomic<std::uint32_t>& seen = sightings_[hash % sightings_.size()];
+  std::atomic<std::uint32_t>& seen = sightings_[hash & (sightings_.size() - 1)];
   if (seen.exchange(tag, std::memory_order_relaxed) != tag) return;
 
   if (rows_.fetch_add(1, std::memory_order_relaxed) < capacity_) {
@@ -52,7 +52,7 @@ void TokenCache::offer(const std::uint64_t* key, std::uint64_t hash, const void*
     entry->row.resize(row_bytes_);
     std::copy_n(static_cast<const unsigned char*>(row), row_bytes_, entry->row.data());
     for (std::size_t i = 0; i < kProbes; ++i) {
-      std::atomic<Entry*>& slot = slots_[(hash + i) % slots_.size()];
+      std::atomic<Entry*>& slot = slots_[(hash + i) & (slots_.size() - 1)];
       Entry* there = nullptr;
       if (slot.compare_exchange_strong(there, entry.get(), std::memory_order_acq_rel)) {
         entry.release();
