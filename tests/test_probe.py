@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
 
+import twin
 from invented import labelled
 
 import pqrnn_native as pq
@@ -21,6 +22,16 @@ from pqrnn_native.train.probe import logistic_regression
 # One step that changes nothing: batch norm sees all texts, as they are, at once.
 STILL = TrainSettings(
     epochs=1, learning_rate=1e-12, batch_size=90, ema=0.0, dropout=0.0, token_dropout=0.0, threads=1
+)
+
+# An encoder without n-grams.
+PLAIN = pq.PQRNNConfig(
+    projection=pq.ProjectionConfig(feature_size=256),
+    bottleneck_size=24,
+    state_size=16,
+    num_layers=1,
+    output_size=12,
+    skip=True,
 )
 
 
@@ -86,14 +97,16 @@ def test_a_classifier_begins_as_a_regression_on_the_encoders_vectors(
         np.testing.assert_allclose(found, own.predict_proba(vectors), atol=0.02)
 
 
-def test_further_features_change_nothing_at_first(tmp_path: Path) -> None:
+def test_further_features_change_nothing_at_first(tmp_path: Path, rng: np.random.Generator) -> None:
     train = Examples("classify", labelled(90))
-    shapes = {size: encoder_shape("default", ngrams=size) for size in (0, 64)}
+    encoder, _ = twin.random_model(PLAIN, rng, tmp_path)
+    shapes = {size: encoder_shape(encoder, ngrams=size) for size in (0, 64)}
     assert shapes[64]["projection"]["ngram_size"] == 64
+    assert encoder_shape("default", ngrams=64)["projection"]["ngram_size"] == 2048  # has its own
     answers = []
     for size, shape in shapes.items():
         result = fit(
-            train, train, out=tmp_path / str(size), init="default", config=shape, settings=STILL,
+            train, train, out=tmp_path / str(size), init=encoder, config=shape, settings=STILL,
             device="cpu", progress=False, pictures=False,
         )  # fmt: skip
         model = pq.load(str(result.path))

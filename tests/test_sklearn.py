@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn 1.6 is not installed")
 
 import joblib
+import twin
 from invented import labelled
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, SkipTestWarning
@@ -183,13 +184,23 @@ def test_starts_from_the_embedded_encoder() -> None:
     # Words that no training text has: only the encoder can know of them.
     assert found.predict(["music please", "make it dark"]).tolist() == [-1, 10]
     encoder = pq.load("default").config
-    size = encoder.projection.feature_size
-    assert found.model_.config.projection.feature_size == size + 1024
-    assert found.model_.config.projection.ngram_size == 1024
+    assert found.model_.config.projection == encoder.projection
     assert found.model_.config.state_size == encoder.state_size
     several = np.array([[1, 0], [1, 0], [0, 1], [1, 1]])
     both = PQRNNClassifier(init="default", random_state=0).fit(texts, several)
     assert both.predict(["switch off the lamp", "play some jazz"]).tolist() == [[1, 0], [0, 1]]
+
+
+@needs_torch
+def test_an_encoder_without_ngrams_gets_some(tmp_path: Path, rng: np.random.Generator) -> None:
+    config = pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(feature_size=96), bottleneck_size=16, state_size=8,
+        num_layers=1, output_size=6,
+    )  # fmt: skip
+    path, _ = twin.random_model(config, rng, tmp_path)
+    texts, labels = ["turn off the light", "play some jazz"] * 2, [1, 2] * 2
+    projection = PQRNNClassifier(init=path).fit(texts, labels).model_.config.projection
+    assert (projection.feature_size, projection.ngram_size) == (96 + 1024, 1024)
 
 
 @needs_torch
