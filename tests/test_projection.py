@@ -253,7 +253,9 @@ def test_padded_and_presegmented(isa: str) -> None:
     np.testing.assert_array_equal(same_lengths, lengths)
 
 
-@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 65, 96, 127, 129, 4095, 4096, 65536])
+@pytest.mark.parametrize(
+    "size", [1, 2, 31, 32, 33, 63, 64, 65, 96, 127, 129, 4095, 4096, 16384, 36896, 65536]
+)
 def test_feature_sizes_are_prefixes_of_each_other(size: int, isa: str) -> None:
     texts = ["the quick brown fox jumps over the lazy dog " * 5]
     wide = Projection(65536).ragged(texts)[0]

@@ -31,7 +31,7 @@ void Int8Engine::spread_features(Workspace& work, std::size_t first, std::size_t
   }
   for (std::size_t i = 0; i < count; ++i) {
     for (std::size_t e = 0; e < extras; ++e) {
-      const float x = work.projected.extras[work.whole.fresh_positions[first + i] * extras + e];
+      const float x = work.projected.extras[work.whole.fresh[first + i] * extras + e];
       // Also of what is infinite: a text without tokens has the size minus infinity.
       const float whole = std::nearbyint(std::min(std::max(x, -1.0f), 1.0f) * 127.0f);
       out[i * width + projector_.extra_column(e)] =
@@ -47,32 +47,30 @@ void Int8Engine::run_bottleneck(Workspace& work) const {
   const bool known = !depend_on_place(projector_);
   whole.token_bottleneck.resize(work.misses.size() * width);
   whole.fresh.clear();
-  whole.fresh_positions.clear();
   for (std::size_t m = 0; m < work.misses.size(); ++m) {
     const std::uint64_t* seed = token_seed(projector_, work, work.misses[m]);
     const void* row = known ? bottlenecks_.find(seed, work.miss_hashes[m]) : nullptr;
     if (row) {
       std::memcpy(whole.token_bottleneck.data() + m * width, row, width);
     } else {
-      whole.fresh.push_back(m);
-      whole.fresh_positions.push_back(work.misses[m]);
+      whole.fresh.push_back(work.misses[m]);
     }
   }
   if (whole.fresh.empty()) return;
   run_fresh(work);
   for (std::size_t i = 0; i < whole.fresh.size(); ++i) {
-    const std::size_t m = whole.fresh[i];
+    const std::size_t position = whole.fresh[i], m = work.miss_of[position];
     const std::uint8_t* row = whole.fresh_bottleneck.data() + i * width;
     std::memcpy(whole.token_bottleneck.data() + m * width, row, width);
     if (!known) continue;
-    bottlenecks_.offer(token_seed(projector_, work, work.misses[m]), work.miss_hashes[m], row);
+    bottlenecks_.offer(token_seed(projector_, work, position), work.miss_hashes[m], row);
   }
 }
 
 // The same of fresh tokens alone, to work.whole.fresh_bottleneck.
 void Int8Engine::run_fresh(Workspace& work) const {
   const std::size_t fresh = work.whole.fresh.size(), width = weights_.widths.bottleneck;
-  expand_tokens(projector_, work.whole.fresh_positions, work);
+  expand_tokens(projector_, work.whole.fresh, work);
   work.whole.fresh_bottleneck.resize(fresh * width);
   Int8ReluArgs args = {};
   args.product.input_stride = args.product.depth = weights_.features;

@@ -21,11 +21,10 @@ std::size_t Workspace::bytes() const {
          held(real.numbers) + held(real.token_bottleneck) + held(real.token_products) +
          held(real.bottleneck) + held(real.layers[0]) + held(real.layers[1]) +
          held(real.token_row) + held(real.token_states) + held(real.token_slots) +
-         held(whole.products) + held(whole.fresh) + held(whole.fresh_positions) +
-         held(whole.ternary) + held(whole.features) + held(whole.fresh_bottleneck) +
-         held(whole.token_bottleneck) + held(whole.token_products) + held(whole.bottleneck) +
-         held(whole.layers[0]) + held(whole.layers[1]) + held(whole.pooled) + held(whole.low) +
-         held(whole.high);
+         held(whole.products) + held(whole.fresh) + held(whole.ternary) + held(whole.features) +
+         held(whole.fresh_bottleneck) + held(whole.token_bottleneck) + held(whole.token_products) +
+         held(whole.bottleneck) + held(whole.layers[0]) + held(whole.layers[1]) +
+         held(whole.pooled) + held(whole.low) + held(whole.high);
 }
 
 void clear_group(Workspace& work) {

@@ -60,8 +60,7 @@ struct Workspace {
   // The 8-bit engine's.
   struct Int8 {
     std::vector<const std::int32_t*> products;  // [positions] token_rows
-    std::vector<std::size_t> fresh;             // numbers of misses without a known bottleneck
-    std::vector<std::size_t> fresh_positions;   // and where they are
+    std::vector<std::size_t> fresh;             // those of misses without a known bottleneck
     Buffer<std::int8_t> ternary;                // [fresh ones of a part, F padded]
     Buffer<std::uint8_t> features;              // the same as bytes
     Buffer<std::uint8_t> fresh_bottleneck;      // [fresh, widths.bottleneck]

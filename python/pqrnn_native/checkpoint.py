@@ -36,6 +36,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "U8": np.uint8,
 }
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
+_PACKED = "bottleneck.weight"  # what "int4" keeps in 4 bits
 # Where clipping ends that a 4-bit grid is tried with, as shares of a row's largest magnitude.
 _CLIPS = np.linspace(0.2, 1, 33, dtype=np.float32)
 
@@ -104,15 +105,13 @@ def save_model(
             raise ValueError(f"tensor {name!r} holds a value that is not finite")
         if name.endswith(".range") and value.min() <= 0:
             raise ValueError(f"tensor {name!r} must be positive, got {value.tolist()}")
-        if name == "bottleneck.weight" and dtype == "int4":
-            if name in whole:
-                value = value * np.asarray(tensors[f"{name}_scale"], np.float32)[:, None]
-            packed, scale = quantise_weight_4bit(value)
-            stored |= {name: packed, f"{name}_scale": scale}
-        elif name in whole or name.endswith((".bias", ".range", "_scale")):
-            stored.setdefault(name, value)
+        if name in whole or name.endswith((".bias", ".range", "_scale")):
+            stored[name] = value
         else:
             stored.update(_store(name, value, dtype))
+    if dtype == "int4" and _PACKED in whole:
+        floats = stored[_PACKED] * stored[f"{_PACKED}_scale"][:, None]
+        stored.update(_store(_PACKED, floats, dtype))
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -263,7 +262,8 @@ def _store(name: str, value: FloatArray, dtype: StorageType) -> dict[str, npt.ND
                 f"tensor {name!r} does not fit float16, its largest value is {largest}"
             )
         return {name: half}
-    whole, scale = quantise_weight(value)
+    packs = dtype == "int4" and name == _PACKED
+    whole, scale = quantise_weight_4bit(value) if packs else quantise_weight(value)
     return {name: whole, f"{name}_scale": scale}
 
 

@@ -36,6 +36,7 @@ from pqrnn_native.train.distill import (
     batching_lengths,
     evaluate_pairs,
     joined_targets,
+    token_counts,
 )
 from pqrnn_native.train.optim import rate
 from pqrnn_native.train.teachers import load_teacher
@@ -164,16 +165,14 @@ def fit_bottleneck(
     counts = np.bincount(words.numbers, minlength=len(words.words)).astype(float)
     usual = np.argsort(-counts, kind="stable")[:most]
     asked = [words.words[number].decode("utf-8", "replace") for number in usual]
-    lengths = np.concatenate(
-        [np.diff(words.project.ragged(asked[at : at + _CHUNK])[1]) for at in range(0, most, _CHUNK)]
-    )
-    kept = np.flatnonzero(lengths == 1)
+    kept = np.flatnonzero(token_counts(config.projection, asked) == 1)
     chance = counts[usual[kept]] ** 0.75
     chance /= chance.sum()
     rng = np.random.default_rng(0)
     features, width = config.projection.feature_size, config.bottleneck_size
     weight = torch.zeros(width, features, requires_grad=True)
     optimizer = torch.optim.Adam([weight], lr=1.0, betas=(0.9, 0.95), fused=True)
+    scale = float(table[torch.from_numpy(usual[:1000])].square().mean().sqrt())
     begin, total = time.monotonic(), 0.0
     for step in range(steps):
         chosen = kept[np.unique(rng.choice(len(kept), batch, p=chance))]
@@ -184,7 +183,6 @@ def fit_bottleneck(
         loss = (product.float() - target).square().sum() / target.square().sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        scale = float(table[torch.from_numpy(usual[:1000])].square().mean().sqrt())
         optimizer.param_groups[0]["lr"] = 3 * scale / features * rate(step, steps, 20)
         optimizer.step()
         total += loss.item()

@@ -15,7 +15,7 @@ import shlex
 import tempfile
 from typing import Any
 
-from ..checkpoint import load_tensors, read_metadata, save_model
+from ..checkpoint import StorageType, load_tensors, read_metadata, save_model
 from ..quantise import calibrate
 from ..train.data import read_sentences
 from ..train.evaluate import evaluate, load_trained, task_of
@@ -74,14 +74,13 @@ def run(options: argparse.Namespace) -> None:
     metadata = read_metadata(path)
     if metadata.config.precision == "int8":
         raise ValueError(f"--model must be in float32, got {path!r}, which is in 8 bits")
-    config, tensors, dtype = metadata.config, dict(load_tensors(path)), options.precision
+    config, tensors = metadata.config, dict(load_tensors(path))
+    dtype: StorageType = "int4" if options.bottleneck_bits == 4 else options.precision
     if options.precision == "int8":
         texts = _texts(options.calibrate or [], languages, options.texts)
         info["texts"] = len(texts)
         config = dataclasses.replace(config, precision="int8")
         tensors |= calibrate(path, texts)
-        if options.bottleneck_bits == 4:
-            dtype = "int4"
     if options.evaluate:
         with tempfile.TemporaryDirectory() as folder:
             trial = os.path.join(folder, "model.safetensors")

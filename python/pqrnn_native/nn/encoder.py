@@ -384,7 +384,7 @@ class PQRNNEncoder(nn.Module):
         if whole:
             rows = self._whole_product(features, index)
         else:
-            rows = dense(self.bottleneck, features.to(self.bottleneck.weight.dtype))
+            rows = dense(self.bottleneck, features.to(product_dtype(self.bottleneck.weight)))
             rows = rows if index is None else rows[index]
         _recentre(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         rows = torch.relu(norm(rows))

@@ -372,16 +372,20 @@ def batching_lengths(projection: ProjectionConfig, texts: Sequence[str]) -> np.n
         int64 ``[n]``.
     """
     lengths = np.array([len(text) for text in texts], np.int64)
-    split = Projection(**asdict(replace(projection, feature_size=32, ngram_size=0)))
-    tokens = np.concatenate(
-        [np.diff(split.ragged(texts[at : at + _PART])[1]) for at in range(0, len(texts), _PART)]
-    )
-    single = tokens == 1
+    single = token_counts(projection, texts) == 1
     others = lengths[~single]
     if len(others):
         rng = np.random.default_rng(0)
         lengths[single] = rng.choice(others, int(single.sum()))
     return lengths
+
+
+def token_counts(projection: ProjectionConfig, texts: Sequence[str]) -> np.ndarray:
+    """Positions of each of n texts: int64 ``[n]``."""
+    split = Projection(**asdict(replace(projection, feature_size=32, ngram_size=0)))
+    return np.concatenate(
+        [np.diff(split.ragged(texts[at : at + _PART])[1]) for at in range(0, len(texts), _PART)]
+    )
 
 
 def _check_shape(config: PQRNNConfig, init: str | os.PathLike[str]) -> None:
