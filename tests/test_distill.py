@@ -105,6 +105,16 @@ def test_the_student_learns_and_the_file_agrees_with_the_graph(tmp_path: Path) -
     assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_model_of_8_bits_is_not_stored_in_4(tmp_path: Path) -> None:
+    config = replace(CONFIG, precision="int8")
+    with pytest.raises(ValueError, match=r"dtype must not be 'int4' .* got 'int4'"):
+        distill(
+            config, TEACHER, sentences(), tmp_path / "run", cache=tmp_path / "cache",
+            dtype="int4", progress=False,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_starts_from_a_model_file(tmp_path: Path) -> None:
     def run(
         name: str, config: pq.PQRNNConfig = CONFIG, teacher: CallableTeacher = TEACHER, **more: Any

@@ -303,6 +303,8 @@ def test_recentring_changes_training_mode_alone(name: str, rng: np.random.Genera
         model.load_tensors(tensors)
         model.encoder.recentre(features, offsets)
         assert model.encoder.training
+        sizes = model.encoder.bottleneck.weight.std(1)
+        torch.testing.assert_close(sizes, torch.full_like(sizes, 0.1))
         after = parts(model.eval()(features, offsets))
         training = parts(model.train()(features, offsets))
     for a, b, c, d in zip(before, folded, after, training, strict=True):

@@ -179,13 +179,16 @@ def test_labels_keep_their_type_and_order() -> None:
 def test_starts_from_the_embedded_encoder() -> None:
     texts = ["turn off the light", "switch off the lamp", "play some jazz", "put on a song"]
     numbers = np.array([10, 10, -1, -1])
-    found = PQRNNClassifier(init="default", random_state=0).fit(texts, numbers)
+    found = PQRNNClassifier(random_state=0).fit(texts, numbers)
     assert found.classes_.tolist() == [-1, 10]
     # Words that no training text has: only the encoder can know of them.
     assert found.predict(["music please", "make it dark"]).tolist() == [-1, 10]
     encoder = pq.load("default").config
     assert found.model_.config.projection == encoder.projection
     assert found.model_.config.state_size == encoder.state_size
+    assert tiny().fit(texts, numbers).model_.config.state_size == SHAPE["state_size"]
+    nothing = PQRNNClassifier(init=None, epochs=1).fit(texts, numbers)
+    assert nothing.model_.config.projection != encoder.projection
     several = np.array([[1, 0], [1, 0], [0, 1], [1, 1]])
     both = PQRNNClassifier(init="default", random_state=0).fit(texts, several)
     assert both.predict(["switch off the lamp", "play some jazz"]).tolist() == [[1, 0], [0, 1]]

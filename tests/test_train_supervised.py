@@ -413,7 +413,7 @@ def test_training_with_8_bits_in_the_loop(tmp_path: Path) -> None:
 def test_parts_of_a_model_learn_at_their_own_rate() -> None:
     model = torch.nn.ModuleDict(
         {
-            "body": torch.nn.Linear(2, 3),
+            "body": torch.nn.ModuleDict({"heads": torch.nn.Linear(2, 3)}),
             "heads": torch.nn.Linear(3, 1),
             "still": torch.nn.Linear(1, 1),
         }
@@ -428,6 +428,16 @@ def test_parts_of_a_model_learn_at_their_own_rate() -> None:
     assert found == [
         ([(3, 2)], 0.01, 0.5), ([(3,)], 0.01, 0.0), ([(1, 3)], 0.06, 0.5), ([(1,)], 0.06, 0.0)
     ]  # fmt: skip
+
+
+def test_a_part_is_named_by_its_path() -> None:
+    model = torch.nn.ModuleDict(
+        {"encoder": torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "ab": torch.nn.Linear(3, 3)})}
+    )
+    optimizer = adamw(model, 0.1, 0.5, {"encoder.a": 0.125})
+    set_rate(optimizer, 0.8)
+    rates = {group["params"][0].shape[0]: group["lr"] for group in optimizer.param_groups}
+    assert rates == {3: 0.8, 2: 0.1}
 
 
 def test_an_average_of_nothing_is_the_model() -> None:

@@ -56,11 +56,11 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: Share of the texts to set aside, in (0, 1): the model that is kept is
             the one that does best on them, and training stops when it no longer gets better.
         init: Model file whose encoder to start from, or ``"default"``, the encoder that comes with
-            the package; None: from nothing. An encoder without features of character n-grams gets
-            1,024 of them.
+            the package; None: from nothing; ``"auto"``: from nothing where ``config`` is given, else
+            ``"default"``. An encoder without features of character n-grams gets 1,024 of them.
         config: Fields of :class:`pqrnn_native.PQRNNConfig` that are to differ from the default
             shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``; not with
-            ``init``, whose shape it is.
+            the encoder of ``init``, whose shape it is.
         settings: Fields of :class:`pqrnn_native.train.TrainSettings` that are to differ from its
             defaults, for example ``{"dropout": 0.3}``.
         threshold: Probability from which on :meth:`predict` gives a label, where there may be
@@ -83,7 +83,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         validation_fraction: float | None = None,
-        init: str | os.PathLike[str] | None = None,
+        init: str | os.PathLike[str] | None = "auto",
         config: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         threshold: float = 0.5,
@@ -188,13 +188,19 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         from ..train.fitting import encoder_shape
 
         changes = dict(self.config or {})
-        if self.init is not None:
+        init = self._start()
+        if init is not None:
             if changes:
-                raise ValueError(f"config must be None with init={self.init!r}, got {changes!r}")
-            if not isinstance(self.init, str | os.PathLike):
-                raise TypeError(f"init must be a path or None, got {self.init!r}")
-            changes = encoder_shape(self.init, ngrams=_NGRAMS)
+                raise ValueError(f"config must be None with init={init!r}, got {changes!r}")
+            if not isinstance(init, str | os.PathLike):
+                raise TypeError(f"init must be a path or None, got {init!r}")
+            changes = encoder_shape(init, ngrams=_NGRAMS)
         return default_config("classify", labels=names, multi_label=several, **changes)
+
+    def _start(self) -> str | os.PathLike[str] | None:
+        if self.init == "auto":
+            return None if self.config else "default"
+        return self.init
 
     def _trained(self, train: Any, dev: Any, config: PQRNNConfig, seed: int) -> Classifier:
         from ..train import TrainSettings, fit
@@ -212,7 +218,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         with TemporaryDirectory(prefix="pqrnn-") as folder, _torch_untouched():
             result = fit(
                 train, dev, out=Path(folder, "run"), config=config, settings=settings,
-                init=self.init, progress=bool(self.verbose), pictures=False,
+                init=self._start(), progress=bool(self.verbose), pictures=False,
             )  # fmt: skip
             return Classifier(result.path.read_bytes())
 

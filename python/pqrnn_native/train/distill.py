@@ -271,19 +271,22 @@ def distill(
         settings: see :class:`DistillSettings`.
         evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the
             one that is saved. Without pairs the last weights are saved.
-        dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
+        dtype: storage of the saved weights: ``"float32"``, ``"float16"``, ``"int8"`` or ``"int4"``;
+            with ``config.precision="int8"`` they are in 8 bits.
         progress: show a bar; None shows one on a terminal.
 
     Returns:
         The path of ``model.safetensors`` in ``out``.
 
     Raises:
-        ValueError: too few texts for a batch, another task, ``init`` of another shape, or a run
-            folder of other settings.
+        ValueError: too few texts for a batch, another task, ``init`` of another shape, a run
+            folder of other settings, or 4 bits for a model of 8.
     """
     settings = settings or DistillSettings()
     if config.task != "embedding":
         raise ValueError(f"config.task must be 'embedding' to distil vectors, got {config.task!r}")
+    if config.precision == "int8" and dtype == "int4":
+        raise ValueError("dtype must not be 'int4' where config.precision is 'int8', got 'int4'")
     if init is not None:
         _check_shape(config, init)
     teachers = [teacher] if isinstance(teacher, Teacher) else list(teacher)

@@ -164,7 +164,7 @@ def fit(
             settings = replace(settings, bfloat16=bfloat16_pays(place))
         torch.manual_seed(settings.seed)
         if model == "pqrnn":
-            learner = projected(config, settings, processes, place)
+            learner = projected(config, settings, processes, place, started=init is not None)
         else:
             texts = [row.text for row in train_set]
             learner = rival(model, features, config, settings, processes, place, texts)

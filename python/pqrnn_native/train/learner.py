@@ -18,6 +18,11 @@ from .processes import Processes
 from .settings import TrainSettings
 
 
+# Of what a trained encoder knows of words, most are not in the rows of a new task; at the full rate
+# those that are learn the rows by heart, and the others stay behind.
+_STARTED_RATE = 1 / 8
+
+
 class Logits(NamedTuple):
     """What a model says.
 
@@ -167,9 +172,15 @@ class Learner:
 
 
 def projected(
-    config: PQRNNConfig, settings: TrainSettings, processes: Processes, device: torch.device
+    config: PQRNNConfig,
+    settings: TrainSettings,
+    processes: Processes,
+    device: torch.device,
+    *,
+    started: bool = False,
 ) -> Learner:
-    """A learner of the pQRNN itself."""
+    """A learner of the pQRNN itself; ``started`` from a trained one its bottleneck learns slowly."""
     model = nn.build(config, dropout=settings.dropout or 0.0)
     featurizer = ProjectedInputs(config.projection, settings)
-    return Learner(model, featurizer, config, settings, processes, device)
+    factors = {"encoder.bottleneck": _STARTED_RATE} if started else None
+    return Learner(model, featurizer, config, settings, processes, device, factors)

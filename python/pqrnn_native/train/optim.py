@@ -22,15 +22,19 @@ def adamw(
         model: whose parameters learn; those that need no gradient are left out.
         learning_rate: of each parameter.
         weight_decay: of matrices.
-        factors: by what the rate is multiplied for the parameters of a submodule.
+        factors: by what the rate is multiplied for the parameters of a submodule, by its name.
     """
     factors = factors or {}
+
+    def factor_of(name: str) -> float:
+        return next((f for part, f in factors.items() if name.startswith(f"{part}.")), 1.0)
+
     groups: list[dict[str, Any]] = []
     for factor in dict.fromkeys((1.0, *factors.values())):
         own = [
             parameter
             for name, parameter in model.named_parameters()
-            if parameter.requires_grad and factors.get(name.partition(".")[0], 1.0) == factor
+            if parameter.requires_grad and factor_of(name) == factor
         ]
         for decay, part in (
             (weight_decay, [p for p in own if p.dim() > 1]),
