@@ -56,8 +56,8 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: Share of the texts to set aside, in (0, 1): the model that is kept is
             the one that does best on them, and training stops when it no longer gets better.
         init: Model file whose encoder to start from, or ``"default"``, the encoder that comes with
-            the package; None: from nothing; ``"auto"``: from nothing where ``config`` is given, else
-            ``"default"``. An encoder without features of character n-grams gets 1,024 of them.
+            the package; None: from nothing; ``"auto"``: ``"default"``, or with ``config`` from
+            nothing. An encoder without features of character n-grams gets 1,024 of them.
         config: Fields of :class:`pqrnn_native.PQRNNConfig` that are to differ from the default
             shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``; not with
             the encoder of ``init``, whose shape it is.

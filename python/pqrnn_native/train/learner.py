@@ -17,7 +17,6 @@ from .optim import Averaged, adamw
 from .processes import Processes
 from .settings import TrainSettings
 
-
 # Of what a trained encoder knows of words, most are not in the rows of a new task; at the full rate
 # those that are learn the rows by heart, and the others stay behind.
 _STARTED_RATE = 1 / 8
@@ -179,7 +178,7 @@ def projected(
     *,
     started: bool = False,
 ) -> Learner:
-    """A learner of the pQRNN itself; ``started`` from a trained one its bottleneck learns slowly."""
+    """A learner of the pQRNN itself, whose bottleneck learns slowly if ``started`` from another."""
     model = nn.build(config, dropout=settings.dropout or 0.0)
     featurizer = ProjectedInputs(config.projection, settings)
     factors = {"encoder.bottleneck": _STARTED_RATE} if started else None
