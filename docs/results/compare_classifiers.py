@@ -245,6 +245,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--rows", type=int, default=0, help="train on that many only")
     parser.add_argument("--per-class", type=int, default=0, help="train on that many of each label")
+    parser.add_argument("--language", default="en", help="of massive (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to add the figures to")
     options = parser.parse_args()
@@ -253,7 +254,9 @@ def main() -> None:
         rows = json.loads(options.out.read_text("utf-8"))
     done = {(row["set"], row["method"]) for row in rows}
     for name in options.sets.split(","):
-        train, dev = read(options.data, name, options.rows, options.per_class, options.seed)
+        train, dev = read(
+            options.data, name, options.rows, options.per_class, options.seed, options.language
+        )
         for method in options.methods:
             if (name, method) in done:
                 continue

@@ -1,7 +1,7 @@
 """Similarity and retrieval in and across the languages of the translated STS-B dev rows.
 
     python evaluate.py $PQRNN_SHARED/data --every 3 --model run/model.safetensors
-    python evaluate.py $PQRNN_SHARED/data --every 3 --teachers vectors/ --onnx FILE --e5 e5/
+    python evaluate.py $PQRNN_SHARED/data --every 3 --bridge targets/bridge.pt --onnx FILE
     python evaluate.py $PQRNN_SHARED/data --every 3 --lexical picked/sentences.txt
 
 ``mono``: both sentences in the language. ``cross``: the first in English. ``found``: how often a
@@ -85,19 +85,18 @@ def remembered(encode: Encode) -> Encode:
 
 
 def teachers(options: argparse.Namespace) -> dict[str, Encode]:
-    """Each teacher, and both as join.py joins them."""
-    from join import Joined
+    """Universal Sentence Encoder, and what join.py guesses MiniLM to say from its vectors."""
+    import torch
+    from join import Bridge
 
-    from pqrnn_native.train.teachers import OnnxTeacher, SentenceTransformerTeacher
+    from pqrnn_native.train.teachers import OnnxTeacher
 
     use = remembered(OnnxTeacher(options.onnx))
-    e5 = remembered(SentenceTransformerTeacher(options.e5, dtype="float32"))
-    join = Joined(**np.load(options.teachers / "joined.npz"))
-    return {
-        "use-m3": use,
-        "e5, centred": lambda texts: e5(texts) - join.mean,
-        "joined": lambda texts: join(use(texts), e5(texts)),
-    }
+    state = torch.load(options.bridge)
+    target, width = state["linear.weight"].shape
+    bridge = Bridge(width, target)
+    bridge.load_state_dict(state)
+    return {"use-m3": use, "bridge to MiniLM": lambda texts: bridge.map(use(texts))}
 
 
 def main() -> None:
@@ -106,9 +105,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", help="model file or name")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth row")
-    parser.add_argument("--teachers", type=Path, help="folder with what join.py wrote")
+    parser.add_argument("--bridge", type=Path, metavar="FILE", help="what join.py wrote")
     parser.add_argument("--onnx", type=Path)
-    parser.add_argument("--e5", type=Path)
     parser.add_argument("--lexical", type=Path, metavar="TEXTS", help="what TF-IDF is fitted on")
     parser.add_argument("--out", type=Path, help="JSON file that gets the figures")
     options = parser.parse_args()
@@ -118,7 +116,7 @@ def main() -> None:
         assert isinstance(model, pq.Encoder)
         size = read_metadata(options.model).file_bytes
         encoders[f"{size:,} bytes"] = lambda texts: model.encode(texts)
-    if options.teachers:
+    if options.bridge:
         encoders |= teachers(options)
     if options.lexical:
         encoders["character n-grams"] = lexical(options.lexical)

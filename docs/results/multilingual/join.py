@@ -1,109 +1,140 @@
-"""Joins the vectors of the two teachers of the multilingual encoder, as a folder of vectors.
+"""What the multilingual encoder learns of each text, as a folder of vectors.
 
-A text's vector is that of Universal Sentence Encoder multilingual beside the centred one of
-multilingual-e5-small, each of length 1, in their 256 largest principal directions. e5 is slow and
-has vectors of a part of the texts; for the rest a linear map from the other teacher's guesses them.
+A student learns the space of all-MiniLM-L6-v2 far better than those of multilingual teachers, so
+that is the target in all languages. English sentences have its own vectors, their translations and
+word-by-word exchanges those of the English sentence; of all other texts a small network guesses
+them from the vectors of Universal Sentence Encoder multilingual, in whose space languages lie
+together. It learns that from the English sentences.
 
-    python join.py vectors/ picked/texts.txt
+    python join.py picked/ vectors/use-m3 vectors/all-MiniLM-L6-v2-bfloat16 targets/
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from pqrnn_native.train.cache import TeacherCache
-from pqrnn_native.train.distill import fit_pca
+from pqrnn_native.train.data import read_translations
+from pqrnn_native.train.losses import cosine_loss
+from pqrnn_native.train.optim import adamw, rate, set_rate
 from pqrnn_native.train.teachers import StoredTeacher, unit_rows
 
-NAME = "use-m3 + e5-small"
-WIDTH = 256
-_RIDGE = 1.0
-_SAMPLE = 100_000
+NAME = "minilm-bridge"
+_HIDDEN = 1024
+_NOISE = 0.01
+_BATCH = 1024
+_RATE = 1e-3
+_CHUNK = 65_536
 
 
-@dataclass
-class Joined:
-    """What to do with the vectors of both teachers: the arrays of ``joined.npz``.
+class Bridge(nn.Module):
+    """Vectors of one teacher ``[n, a]``, of length 1, to those of another ``[n, b]``."""
 
-    Attributes:
-        mean: of the second teacher's vectors, float32 ``[384]``.
-        guess: the first one's vectors, and a one, to the second one's: float32 ``[513, 384]``.
-        directions: of both, float32 ``[896, width]``.
-    """
+    def __init__(self, width: int, target: int) -> None:
+        super().__init__()
+        self.scale = width**0.5
+        self.linear = nn.Linear(width, target)
+        self.rest = nn.Sequential(
+            nn.Linear(width, _HIDDEN), nn.GELU(), nn.Dropout(0.1), nn.Linear(_HIDDEN, target)
+        )
 
-    mean: np.ndarray
-    guess: np.ndarray
-    directions: np.ndarray
+    def forward(self, vectors: Tensor) -> Tensor:
+        scaled = vectors * self.scale
+        out: Tensor = self.linear(scaled) + self.rest(scaled)
+        return out
 
-    @classmethod
-    def fit(cls, first: np.ndarray, second: np.ndarray) -> Joined:
-        """Mean and guess from vectors of the same texts, the first of length 1; all directions."""
-        mean = second.mean(0)
-        centred = unit_rows(second - mean)
-        inputs = np.concatenate([first, np.ones((len(first), 1), np.float32)], 1).astype(float)
-        square = inputs.T @ inputs + _RIDGE * np.eye(inputs.shape[1])
-        guess = np.linalg.solve(square, inputs.T @ centred).astype(np.float32)
-        return cls(mean, guess, np.eye(first.shape[1] + second.shape[1], dtype=np.float32))
-
-    def __call__(self, first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
-        """float32 ``[n, directions]`` of texts with, or without, the second teacher's vectors."""
-        if second is None:
-            other = first @ self.guess[:-1] + self.guess[-1]
-        else:
-            other = second - self.mean
-        joined: np.ndarray = np.concatenate([first, unit_rows(other)], 1) @ self.directions
-        return joined
+    @torch.inference_mode()
+    def map(self, vectors: np.ndarray) -> np.ndarray:
+        """float32 ``[n, b]`` of length 1, in eval mode."""
+        self.eval()
+        return unit_rows(self(torch.from_numpy(unit_rows(vectors.astype(np.float32)))).numpy())
 
 
-def read(folder: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the texts that have vectors, and their vectors, float32."""
-    cache = TeacherCache(folder.parent, StoredTeacher(folder))
-    present = [row for row, text in enumerate(texts) if text in cache]
-    vectors = cache.vectors[cache.rows([texts[row] for row in present])]
-    return np.array(present), vectors.astype(np.float32)
+def fit(source: np.ndarray, target: np.ndarray, epochs: int) -> Bridge:
+    """Learn from texts that have both vectors, 5,000 of which are only measured on."""
+    torch.manual_seed(0)
+    bridge = Bridge(source.shape[1], target.shape[1])
+    optimizer = adamw(bridge, _RATE, 0.01)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(source))
+    held, own = order[:5000], order[5000:]
+    each = len(own) // _BATCH
+    steps = epochs * each
+    for epoch in range(epochs):
+        bridge.train()
+        shuffled = rng.permutation(own)
+        for batch in range(each):
+            rows = shuffled[batch * _BATCH : (batch + 1) * _BATCH]
+            set_rate(optimizer, _RATE * rate(epoch * each + batch, steps, 100))
+            given = torch.from_numpy(unit_rows(source[rows].astype(np.float32)))
+            given += _NOISE * torch.randn(given.shape)
+            with torch.autocast("cpu", torch.bfloat16):
+                found = bridge(given)
+            loss = cosine_loss(found.float(), torch.from_numpy(target[rows].astype(np.float32)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        cosine = (bridge.map(source[held]) * unit_rows(target[held].astype(np.float32))).sum(1)
+        print("epoch", epoch + 1, "cosine", round(float(cosine.mean()), 4), flush=True)
+    return bridge
 
 
-def joined(folder: Path, use: str, e5: str, texts: Sequence[str]) -> tuple[Joined, np.ndarray]:
-    """The map, and the joined vectors ``[n, 256]`` of all texts."""
-    present, first = read(folder / use, texts)
-    if len(present) < len(texts):
-        raise SystemExit(f"{len(texts) - len(present)} texts have no vector of {use}")
-    first = unit_rows(first)
-    rows, second = read(folder / e5, texts)
-    found = Joined.fit(first[rows], second)
-    whole = found(first, None)
-    whole[rows] = found(first[rows], second)
-    part = np.random.default_rng(0).permutation(len(texts))[:_SAMPLE]
-    found.directions = fit_pca(whole[part], WIDTH)
-    return found, whole @ found.directions
+def lines(path: Path) -> list[str]:
+    """Without line ends."""
+    return path.read_text("utf-8").split("\n")[:-1]
+
+
+def originals(picked: Path) -> dict[str, str]:
+    """The English sentence of each text that says the same in another language."""
+    groups = read_translations(f"tsv:{picked / 'translations.tsv'}")
+    out = {text: group[0] for group in groups for text in group[1:]}
+    for line in lines(picked / "pseudo.tsv"):
+        text, english = line.split("\t")
+        out.setdefault(text, english)
+    return out
 
 
 def main() -> None:
-    """Write the folder, and the map beside it."""
+    """Write the folder, and the bridge beside its vectors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="cache of teacher vectors")
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("--use", default="use-m3", help="folder of the teacher of all texts")
-    parser.add_argument("--e5", default="e5-float32", help="folder of the other teacher")
+    parser.add_argument("picked", type=Path, help="what texts.py and pseudo.py wrote")
+    parser.add_argument("use", type=Path, help="vectors of Universal Sentence Encoder")
+    parser.add_argument("english", type=Path, help="MiniLM's vectors of the English sentences")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epochs", type=int, default=5)
     options = parser.parse_args()
-    texts = options.texts.read_text("utf-8").split("\n")[:-1]
-    found, vectors = joined(options.folder, options.use, options.e5, texts)
-    np.savez(options.folder / "joined.npz", **vars(found))
-    by_text = dict(zip(texts, vectors, strict=True))
+    torch.set_num_threads(1)
+    use, minilm = (
+        TeacherCache(folder.parent, StoredTeacher(folder))
+        for folder in (options.use, options.english)
+    )
+    both = list(dict.fromkeys(lines(options.picked / "english.txt")))
+    bridge = fit(use.vectors[use.rows(both)], minilm.vectors[minilm.rows(both)], options.epochs)
+    english, original = set(both), originals(options.picked)
 
-    class Known:
-        name, dim = NAME, WIDTH
+    class Targets:
+        name, dim = NAME, minilm.teacher.dim
 
-        def __call__(self, asked: Sequence[str]) -> np.ndarray:
-            return np.stack([by_text[text] for text in asked])
+        def __call__(self, texts: Sequence[str]) -> np.ndarray:
+            out = np.empty((len(texts), self.dim), np.float32)
+            said = [text if text in english else original.get(text, "") for text in texts]
+            known = np.array([text in english for text in said])
+            rows = minilm.rows([text for text in said if text in english])
+            out[known] = minilm.vectors[rows]
+            rest = [text for text, k in zip(texts, known, strict=True) if not k]
+            if rest:
+                out[~known] = bridge.map(use.vectors[use.rows(rest)])
+            return out
 
-    cache = TeacherCache(options.folder, Known())
-    cache.add(texts)
+    cache = TeacherCache(options.out, Targets())
+    cache.add(lines(options.picked / "all.txt"), chunk=_CHUNK)
+    torch.save(bridge.state_dict(), options.out / "bridge.pt")
     print(cache.folder, len(cache))
 
 

@@ -1,10 +1,9 @@
 """The sentences that the multilingual encoder learns from.
 
 Writes into a folder: ``texts.txt``, of which Universal Sentence Encoder multilingual has to give
-vectors; ``sentences.txt``, those that are no single words of a list; ``few.txt``, a part of which
-multilingual-e5-small has to give vectors, the most wanted first; ``translations.tsv``, groups of
-sentences that say the same; and ``dev.csv``, a part of STS-B's dev rows in eight languages, half of
-them across languages, to choose weights by.
+vectors; ``sentences.txt``, those that are no single words of a list; ``english.txt``, the English
+ones of these; ``translations.tsv``, groups of sentences that say the same; and ``dev.csv``, a part
+of STS-B's dev rows in eight languages, half of them across languages, to choose weights by.
 
     python texts.py $PQRNN_SHARED/data picked/
 """
@@ -17,26 +16,17 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from wordfreq import top_n_list
 
 from pqrnn_native.train.data import language_of, open_text
 
-# Languages of the Universal Sentence Encoder, and how many prompts of Common Voice to take.
-PROMPTS = {
-    "ar": 8_000, "de": 20_000, "en": 15_000, "es": 20_000, "fr": 20_000, "it": 20_000,
-    "ja": 20_000, "ko": 20_000, "nl": 20_000, "pl": 20_000, "pt": 20_000, "ru": 20_000,
-    "th": 8_000, "tr": 8_000, "zh-CN": 20_000, "zh-TW": 5_000,
-}  # fmt: skip
+# Those of the Universal Sentence Encoder; English in all its files.
+LANGUAGES = (
+    "ar", "de", "en", "es", "fr", "it", "ja", "ko", "nl", "pl", "pt", "ru", "th", "tr", "zh-CN",
+    "zh-TW",
+)  # fmt: skip
 WORDS = 20_000  # of each language; a word alone costs next to nothing
-WORD_LANGUAGES = (*(name for name in PROMPTS if name not in ("th", "zh-CN", "zh-TW")), "zh")
-OTHERS = 400  # prompts of each further language, all of them for both teachers
-ENGLISH = {
-    "clinc_wiki": 5_000, "movie_reviews": 4_000, "nq_questions": 8_000,
-    "oewn_definitions": 5_000, "oewn_examples": 10_000, "product_reviews": 4_000,
-    "sgd_utterances": 10_000, "snli_captions": 26_000, "wikisplit": 20_000,
-}  # fmt: skip
-FAMILIES = {"tldr": 600, "ha_commands": 2_000, "xquad": 2_000}
+WORD_LANGUAGES = (*(name for name in LANGUAGES if name not in ("th", "zh-CN", "zh-TW")), "zh")
 STS = ("en", "de", "es", "fr", "it", "ja", "nl", "pl", "pt", "ru", "zh")
 MASSIVE = ("en", "de", "es", "fr", "hi", "th")
 _THAI_SPACE = re.compile("(?<=[\u0e00-\u0e7f]) (?=[\u0e00-\u0e7f])")
@@ -46,11 +36,6 @@ def lines(path: Path) -> list[str]:
     """Sentences of 3 to 160 characters; white space is single spaces."""
     with open_text(path) as file:
         return [text for line in file if 3 <= len(text := " ".join(line.split())) <= 160]
-
-
-def sample(texts: list[str], count: int, rng: np.random.Generator) -> list[str]:
-    """At most that many, in random order."""
-    return [texts[row] for row in rng.permutation(len(texts))[:count]]
 
 
 def sts_groups(data: Path) -> list[list[str]]:
@@ -94,41 +79,23 @@ def dev_pairs(data: Path) -> list[list[str]]:
 
 
 def main() -> None:
-    """Write the four files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the shared data")
     parser.add_argument("out", type=Path, help="folder to write")
     options = parser.parse_args()
-    unlabelled = options.data / "unlabelled"
-    rng = np.random.default_rng(0)
     groups = [*sts_groups(options.data), *massive_groups(options.data)]
     groups = [[text for text in group if "\t" not in text] for group in groups]
-    first = [group[0] for group in groups if group]
-    rest = [text for group in groups for text in group[1:]]
-    texts: list[str] = []
-    few = sample(rest, 20_000, rng)
-    for path in sorted((unlabelled / "commonvoice").glob("*.txt.gz")):
-        language = language_of(path)
-        found = sample(lines(path), PROMPTS.get(language, OTHERS), rng)
-        texts += found
-        few += found[: OTHERS if language not in PROMPTS else 1_000]
-    for family, most in FAMILIES.items():
-        for path in sorted((unlabelled / family).glob("*.txt.gz")):
-            known = language_of(path) in PROMPTS
-            found = sample(lines(path), most if known else OTHERS // 4, rng)
-            texts += found
-            few += found[: OTHERS // 4]
-    for name, most in ENGLISH.items():
-        found = sample(lines(unlabelled / f"{name}.en.txt.gz"), most, rng)
-        texts += found
-        few += found[:1_000]
+    english = [group[0] for group in groups if group]
+    others = [text for group in groups for text in group[1:]]
+    for path in sorted((options.data / "unlabelled").rglob("*.txt.gz")):
+        if language_of(path) in LANGUAGES:
+            (english if language_of(path) == "en" else others).extend(lines(path))
+    words = [word for language in WORD_LANGUAGES for word in top_n_list(language, WORDS)]
     options.out.mkdir(parents=True, exist_ok=True)
-    write(options.out / "sentences.txt", [*first, *rest, *texts])
-    for language in WORD_LANGUAGES:
-        texts += top_n_list(language, WORDS)
-    write(options.out / "texts.txt", [*first, *rest, *texts])
-    wanted = sample(first[:11_000], 11_000, rng)
-    write(options.out / "few.txt", [*wanted, *sample(few, len(few), rng)])
+    write(options.out / "english.txt", english)
+    write(options.out / "sentences.txt", [*english, *others])
+    write(options.out / "texts.txt", [*english, *others, *words])
     write(options.out / "translations.tsv", ("\t".join(group) for group in groups))
     with open(options.out / "dev.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(dev_pairs(options.data))

@@ -72,8 +72,9 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: ``[labels]``, sorted; with an indicator matrix the numbers of its columns.
-        model_: the trained :class:`pqrnn_native.Classifier`; ``model_.save(path)`` writes it for
-            :func:`pqrnn_native.load`. Its class names are ``str(label)``.
+        model_: the trained :class:`pqrnn_native.Classifier`, weights stored in float16;
+            ``model_.save(path)`` writes it for :func:`pqrnn_native.load`. Its class names are
+            ``str(label)``.
     """
 
     def __init__(
@@ -218,7 +219,7 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         with TemporaryDirectory(prefix="pqrnn-") as folder, _torch_untouched():
             result = fit(
                 train, dev, out=Path(folder, "run"), config=config, settings=settings,
-                init=self._start(), progress=bool(self.verbose), pictures=False,
+                init=self._start(), dtype="float16", progress=bool(self.verbose), pictures=False,
             )  # fmt: skip
             return Classifier(result.path.read_bytes())
 
