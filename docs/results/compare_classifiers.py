@@ -56,9 +56,11 @@ class Trained(NamedTuple):
     nbytes: int
 
 
-def read(data: Path, name: str, limit: int, per_class: int, seed: int) -> tuple[Rows, Rows]:
+def read(
+    data: Path, name: str, limit: int, per_class: int, seed: int, language: str
+) -> tuple[Rows, Rows]:
     """Rows to train on and rows to measure on; of ``per_class`` rows a label, which, says seed."""
-    spec, languages = f"{name}:{data / name}", ["en"] if name == "massive" else None
+    spec, languages = f"{name}:{data / name}", [language] if name == "massive" else None
     train = examples_of(spec, "train", "classify", languages)
     if name == "banking77":  # has no dev split
         train, dev = dev_of(train, train, seed=0)
@@ -86,11 +88,11 @@ def read(data: Path, name: str, limit: int, per_class: int, seed: int) -> tuple[
 
 
 def pqrnn(rows: Rows, seed: int) -> Trained:
-    return own_classifier(rows, seed, None)
-
-
-def started(rows: Rows, seed: int) -> Trained:
     return own_classifier(rows, seed, "default")
+
+
+def from_nothing(rows: Rows, seed: int) -> Trained:
+    return own_classifier(rows, seed, None)
 
 
 def own_classifier(rows: Rows, seed: int, init: str | None) -> Trained:
@@ -176,7 +178,7 @@ def fasttext(rows: Rows, seed: int) -> Trained:
 
 METHODS: dict[str, Callable[[Rows, int], Trained]] = {
     "pQRNN": pqrnn,
-    "pQRNN from the embedded encoder": started,
+    "pQRNN from nothing": from_nothing,
     "embedded encoder + logistic regression": vectors,
     "TF-IDF + logistic regression": tfidf,
     "TF-IDF + linear SVM": tfidf_svm,
