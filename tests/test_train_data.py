@@ -117,6 +117,32 @@ def test_the_cache_survives_a_cut_write(tmp_path: Path, surplus: str) -> None:
     assert teacher.asked == ["aa", "b", "ccc"]
 
 
+def test_reading_a_cache_leaves_what_another_is_writing(tmp_path: Path) -> None:
+    writer = TeacherCache(tmp_path, Counting())
+    writer.add(["aa", "b"])
+    path = writer.folder / "vectors.f16"
+    with open(path, "ab") as file:
+        file.write(np.array([3, 0], np.float16).tobytes())  # its key is not there yet
+    size = path.stat().st_size
+    reader = TeacherCache(tmp_path, Counting())
+    assert len(reader) == 2
+    np.testing.assert_array_equal(reader.vectors[reader.rows(["b"])], [[1, 0]])
+    reader.add(["b"])
+    assert path.stat().st_size == size == 3 * 2 * 2
+
+
+def test_a_cache_goes_on_behind_rows_of_another(tmp_path: Path) -> None:
+    first, second = TeacherCache(tmp_path, Counting()), TeacherCache(tmp_path, Counting())
+    first.add(["aa"])
+    second.add(["b", "aa"])
+    first.add(["ccc"])
+    assert first.teacher.asked == ["aa", "ccc"]  # type: ignore[attr-defined]
+    assert second.teacher.asked == ["b"]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(
+        first.vectors[first.rows(["aa", "b", "ccc"])], [[2, 2], [1, 0], [3, 0]]
+    )
+
+
 def test_a_cache_of_another_teacher_is_refused(tmp_path: Path) -> None:
     TeacherCache(tmp_path, Counting())
     other = CallableTeacher(lambda texts: np.zeros((len(texts), 3)), name="counting", dim=3)

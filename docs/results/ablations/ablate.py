@@ -209,10 +209,10 @@ def found() -> dict[str, list[dict[str, Any]]]:
 
 
 def mean_and_half(values: list[float]) -> tuple[float, float | None]:
-    """Mean, and half the width of its 95 % interval by Student's t, of several seeds."""
-    if len(values) < 2:
+    """Mean, and of three seeds or more half the width of its 95 % interval by Student's t."""
+    if len(values) < 3:
         return statistics.fmean(values), None
-    t = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}.get(len(values), 2.0)
+    t = {3: 4.303, 4: 3.182, 5: 2.776}.get(len(values), 2.0)
     return statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values))
 
 

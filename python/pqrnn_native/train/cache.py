@@ -7,7 +7,8 @@ A cache is a folder per teacher with three files::
     keys.bin      16-byte BLAKE2b digests of the texts, one per row, appended to
 
 Vectors are written before their keys, so a row counts only once its key is there: after a kill the
-surplus tail of ``vectors.f16`` is cut off and the work goes on from the last whole chunk.
+surplus tail of ``vectors.f16`` is cut off by the next call that adds rows, and the work goes on
+from the last whole chunk. Reading changes nothing, and may go on while another process adds rows.
 """
 
 from __future__ import annotations
@@ -70,16 +71,19 @@ class TeacherCache:
         return _key(text) in self._rows
 
     def _recover(self) -> None:
-        for path in (self._vectors, self._keys):
+        sizes = ((self._vectors, 2 * self.teacher.dim), (self._keys, _KEY_BYTES))
+        if all(path.exists() for path, _ in sizes):
+            rows = min(path.stat().st_size // size for path, size in sizes)
+            keys = self._keys.read_bytes()
+            self._rows = {
+                keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]: row for row in range(rows)
+            }
+
+    def _cut(self) -> None:
+        """Leave whole rows alone."""
+        for path, size in ((self._vectors, 2 * self.teacher.dim), (self._keys, _KEY_BYTES)):
             path.touch()
-        row_bytes = 2 * self.teacher.dim
-        rows = min(
-            self._vectors.stat().st_size // row_bytes, self._keys.stat().st_size // _KEY_BYTES
-        )
-        os.truncate(self._vectors, rows * row_bytes)
-        os.truncate(self._keys, rows * _KEY_BYTES)
-        keys = self._keys.read_bytes()
-        self._rows = {keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]: row for row in range(rows)}
+            os.truncate(path, len(self._rows) * size)
 
     def add(
         self,
@@ -95,9 +99,13 @@ class TeacherCache:
             chunk: rows written (and made safe from a kill) at a time.
             progress: called with (texts done, texts in all) after each chunk.
         """
+        self._recover()  # another process may have added rows
         todo = list({k: t for t in texts if (k := _key(t)) not in self._rows}.items())
         if progress:
             progress(0, len(todo))
+        if not todo:
+            return
+        self._cut()
         with open(self._vectors, "ab") as vectors, open(self._keys, "ab") as keys:
             for start in range(0, len(todo), chunk):
                 part = todo[start : start + chunk]
