@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,10 @@ def test_further_features_change_nothing_at_first(tmp_path: Path, rng: np.random
     assert shapes[64]["projection"]["ngram_size"] == 64
     assert encoder_shape("default", ngrams=64)["projection"]["ngram_size"] == 2048  # has its own
     answers = []
+    exact = replace(STILL, bfloat16=False)  # rows of other sizes are rounded to other numbers
     for size, shape in shapes.items():
         result = fit(
-            train, train, out=tmp_path / str(size), init=encoder, config=shape, settings=STILL,
+            train, train, out=tmp_path / str(size), init=encoder, config=shape, settings=exact,
             device="cpu", progress=False, pictures=False,
         )  # fmt: skip
         model = pq.load(str(result.path))
