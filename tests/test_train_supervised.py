@@ -410,6 +410,13 @@ def test_training_with_8_bits_in_the_loop(tmp_path: Path) -> None:
     assert tuned.config.bottleneck_size == float_run.config.bottleneck_size
 
 
+def test_a_classifier_of_8_bits_is_not_stored_in_4(tmp_path: Path) -> None:
+    rows = Examples("classify", labelled(20))
+    with pytest.raises(ValueError, match=r"dtype must not be 'int4' .* got 'int4'"):
+        fit(rows, rows, out=tmp_path / "run", precision="int8", dtype="int4", device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
 def test_parts_of_a_model_learn_at_their_own_rate() -> None:
     model = torch.nn.ModuleDict(
         {

@@ -64,8 +64,9 @@ def lexical(path: Path) -> Encode:
     """TF-IDF of character n-grams, which knows nothing but letters, in 4,096 random directions."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.random_projection import SparseRandomProjection
+    from texts import read
 
-    texts = path.read_text("utf-8").split("\n")[:-1:4]
+    texts = read(path)[::4]
     grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4)).fit(texts)
     project = SparseRandomProjection(4096, random_state=0).fit(grams.transform(texts[:10]))
     return lambda asked: project.transform(grams.transform(asked)).toarray()

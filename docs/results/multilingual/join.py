@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from texts import read
 from torch import Tensor, nn
 
 from pqrnn_native.train.cache import TeacherCache
@@ -85,16 +86,11 @@ def fit(source: np.ndarray, target: np.ndarray, epochs: int) -> Bridge:
     return bridge
 
 
-def lines(path: Path) -> list[str]:
-    """Without line ends."""
-    return path.read_text("utf-8").split("\n")[:-1]
-
-
 def originals(picked: Path) -> dict[str, str]:
     """The English sentence of each text that says the same in another language."""
     groups = read_translations(f"tsv:{picked / 'translations.tsv'}")
     out = {text: group[0] for group in groups for text in group[1:]}
-    for line in lines(picked / "pseudo.tsv"):
+    for line in read(picked / "pseudo.tsv"):
         text, english = line.split("\t")
         out.setdefault(text, english)
     return out
@@ -114,7 +110,7 @@ def main() -> None:
         TeacherCache(folder.parent, StoredTeacher(folder))
         for folder in (options.use, options.english)
     )
-    both = list(dict.fromkeys(lines(options.picked / "english.txt")))
+    both = list(dict.fromkeys(read(options.picked / "english.txt")))
     bridge = fit(use.vectors[use.rows(both)], minilm.vectors[minilm.rows(both)], options.epochs)
     english, original = set(both), originals(options.picked)
 
@@ -133,7 +129,7 @@ def main() -> None:
             return out
 
     cache = TeacherCache(options.out, Targets())
-    cache.add(lines(options.picked / "all.txt"), chunk=_CHUNK)
+    cache.add(read(options.picked / "all.txt"), chunk=_CHUNK)
     torch.save(bridge.state_dict(), options.out / "bridge.pt")
     print(cache.folder, len(cache))
 

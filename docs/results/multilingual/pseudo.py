@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from texts import MASSIVE, STS, WORDS, massive_groups, sts_groups, write
+from texts import MASSIVE, STS, WORDS, massive_groups, read, sts_groups, write
 from wordfreq import get_frequency_dict, top_n_list
 
 from pqrnn_native.train.cache import TeacherCache
@@ -66,16 +66,16 @@ def numbered(texts: Sequence[list[str]]) -> tuple[list[str], list[np.ndarray]]:
     return list(known), rows
 
 
-def model_1(pairs: np.ndarray, start: np.ndarray, sources: int) -> np.ndarray:
+def model_1(position: np.ndarray, pair: np.ndarray, start: np.ndarray, sources: int) -> np.ndarray:
     """t(target | source) of each distinct pair.
 
     Args:
-        pairs: int64 ``[n, 3]``: for each target word of each sentence and each source word there,
-            the number of the target's position, the source word, the distinct pair.
+        position: int64 ``[n]``, for each target word of each sentence and each source word there
+            the number of the target's position.
+        pair: int64 ``[n]``, and the number of the distinct pair.
         start: source word of each distinct pair.
         sources: how many source words.
     """
-    position, _, pair = pairs.T
     chance = np.ones(len(start))
     for _ in range(ROUNDS):
         weight = chance[pair]
@@ -85,7 +85,9 @@ def model_1(pairs: np.ndarray, start: np.ndarray, sources: int) -> np.ndarray:
     return chance
 
 
-def directed(source: list[np.ndarray], target: list[np.ndarray], sources: int, targets: int):
+def directed(
+    source: list[np.ndarray], target: list[np.ndarray], sources: int, targets: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Distinct pairs ``source * targets + target``, sorted, and t(target | source) of each."""
     null = sources
     keys, positions, offset = [], [], 0
@@ -95,10 +97,7 @@ def directed(source: list[np.ndarray], target: list[np.ndarray], sources: int, t
         positions.append(np.repeat(np.arange(offset, offset + len(b)), len(a)))
         offset += len(b)
     distinct, pair = np.unique(np.concatenate(keys), return_inverse=True)
-    position = np.concatenate(positions)
-    start = distinct // targets
-    rows = np.stack([position, start[pair], pair], 1)
-    return distinct, model_1(rows, start, sources + 1)
+    return distinct, model_1(np.concatenate(positions), pair, distinct // targets, sources + 1)
 
 
 def aligned(english: Sequence[list[str]], other: Sequence[list[str]]) -> Lexicon:
@@ -120,19 +119,17 @@ def aligned(english: Sequence[list[str]], other: Sequence[list[str]]) -> Lexicon
     return {word: (names, np.array(p) / sum(p)) for word, (names, p) in found.items()}
 
 
-def word_vectors(folder: Path, language: str) -> tuple[list[str], torch.Tensor]:
-    """The language's word list, without English words that only stray into it."""
+def word_vectors(cache: TeacherCache, language: str) -> tuple[list[str], torch.Tensor]:
+    """The language's word list, without English words that only stray into it; their vectors."""
     here, english = get_frequency_dict(language), get_frequency_dict("en")
     listed = top_n_list(language, WORDS)
     words = [word for word in listed if english.get(word, 0) <= STRAY * here[word]]
-    cache = TeacherCache(folder.parent, StoredTeacher(folder))
     vectors = cache.vectors[cache.rows(words)].astype(np.float32)
     return words, torch.from_numpy(unit_rows(vectors))
 
 
-def nearest(folder: Path, language: str) -> Lexicon:
-    """Translations of the words of the English list among those of the language's."""
-    (words, a), (foreign, b) = (word_vectors(folder, name) for name in ("en", language))
+def nearest(words: list[str], a: torch.Tensor, foreign: list[str], b: torch.Tensor) -> Lexicon:
+    """Translations of words among foreign ones, by the vectors ``[n, dim]`` of both."""
     crowd = [
         torch.cat([(part @ other.T).topk(NEIGHBOURS).values.mean(1) for part in side.split(2048)])
         for side, other in ((a, b), (b, a))
@@ -182,8 +179,8 @@ def write_all(picked: Path, english: list[str], english_share: float, share: flo
     first = {group[0] for group in read_translations(f"tsv:{picked / 'translations.tsv'}")}
     chance = rng.random(len(english))
     left = {t for t, r in zip(english, chance, strict=True) if r >= english_share} - first
-    texts = [t for t in (picked / "texts.txt").read_text("utf-8").split("\n")[:-1] if t not in left]
-    pseudo = (picked / "pseudo.tsv").read_text("utf-8").split("\n")[:-1]
+    texts = [text for text in read(picked / "texts.txt") if text not in left]
+    pseudo = read(picked / "pseudo.tsv")
     chosen = [line.split("\t")[0] for line in pseudo if rng.random() < share]
     write(picked / "all.txt", [*texts, *chosen])
 
@@ -199,13 +196,15 @@ def main() -> None:
     parser.add_argument("--english-share", type=float, default=0.45)
     options = parser.parse_args()
     parallel = [(STS, sts_groups(options.data)), (MASSIVE, massive_groups(options.data))]
-    sentences = (options.picked / "english.txt").read_text("utf-8").split("\n")[:-1]
+    sentences = read(options.picked / "english.txt")
     rng = np.random.default_rng(0)
     chosen = np.stack([rng.permutation(len(LANGUAGES))[: options.copies] for _ in sentences])
     english = splitter("en")
+    cache = TeacherCache(options.use.parent, StoredTeacher(options.use))
+    words = word_vectors(cache, "en")
     with open(options.picked / "pseudo.tsv", "w", encoding="utf-8") as file:
         for number, language in enumerate(LANGUAGES):
-            lexicon = nearest(options.use, language)
+            lexicon = nearest(*words, *word_vectors(cache, language))
             known = len(lexicon)
             split = splitter(language)
             sides = [

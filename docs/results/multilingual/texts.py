@@ -101,6 +101,11 @@ def main() -> None:
         csv.writer(file).writerows(dev_pairs(options.data))
 
 
+def read(path: Path) -> list[str]:
+    """The lines that :func:`write` wrote."""
+    return path.read_text("utf-8").split("\n")[:-1]
+
+
 def write(path: Path, rows: Iterable[str]) -> None:
     """Distinct lines."""
     distinct = dict.fromkeys(rows)

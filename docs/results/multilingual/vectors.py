@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from texts import read
+
 from pqrnn_native.train.cache import TeacherCache
 from pqrnn_native.train.run_folder import progress_bar
 from pqrnn_native.train.teachers import OnnxTeacher, load_teacher
@@ -26,7 +28,7 @@ def main() -> None:
         (OnnxTeacher(options.onnx, name="use-m3"), "texts.txt"),
         (load_teacher("minilm"), "english.txt"),
     ):
-        texts = (options.picked / file).read_text("utf-8").split("\n")[:-1]
+        texts = read(options.picked / file)
         with progress_bar(teacher.name, unit="text", show=None) as bar:
             TeacherCache(options.out, teacher).add(texts, progress=bar.at)
 

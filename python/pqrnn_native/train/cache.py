@@ -61,6 +61,7 @@ class TeacherCache:
         else:
             write_whole(path, [json.dumps(meta).encode()])
         self._vectors, self._keys = self.folder / "vectors.f16", self.folder / "keys.bin"
+        self._row_bytes = {self._vectors: 2 * teacher.dim, self._keys: _KEY_BYTES}
         self._rows: dict[bytes, int] = {}
         self._recover()
 
@@ -71,17 +72,18 @@ class TeacherCache:
         return _key(text) in self._rows
 
     def _recover(self) -> None:
-        sizes = ((self._vectors, 2 * self.teacher.dim), (self._keys, _KEY_BYTES))
-        if all(path.exists() for path, _ in sizes):
-            rows = min(path.stat().st_size // size for path, size in sizes)
-            keys = self._keys.read_bytes()
-            self._rows = {
-                keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]: row for row in range(rows)
-            }
+        """Learn of whole rows that are there and not known yet."""
+        if not all(path.exists() for path in self._row_bytes):
+            return
+        rows = min(path.stat().st_size // size for path, size in self._row_bytes.items())
+        with open(self._keys, "rb") as keys:
+            keys.seek(len(self._rows) * _KEY_BYTES)
+            for row in range(len(self._rows), rows):
+                self._rows[keys.read(_KEY_BYTES)] = row
 
     def _cut(self) -> None:
         """Leave whole rows alone."""
-        for path, size in ((self._vectors, 2 * self.teacher.dim), (self._keys, _KEY_BYTES)):
+        for path, size in self._row_bytes.items():
             path.touch()
             os.truncate(path, len(self._rows) * size)
 

@@ -32,6 +32,7 @@ from .losses import cosine_loss, ranking_loss, relational_loss
 from .metrics import cosine_rows, spearman
 from .optim import Averaged, adamw, rate, seed_step, set_rate
 from .run_folder import RunFolder, progress_bar
+from .saving import storage_of
 from .teachers import Teacher, unit_rows
 
 
@@ -285,8 +286,7 @@ def distill(
     settings = settings or DistillSettings()
     if config.task != "embedding":
         raise ValueError(f"config.task must be 'embedding' to distil vectors, got {config.task!r}")
-    if config.precision == "int8" and dtype == "int4":
-        raise ValueError("dtype must not be 'int4' where config.precision is 'int8', got 'int4'")
+    dtype = storage_of(config, dtype)
     if init is not None:
         _check_shape(config, init)
     teachers = [teacher] if isinstance(teacher, Teacher) else list(teacher)
@@ -458,6 +458,4 @@ def export(
 ) -> None:
     """Save the averaged student for inference, with what is known about it."""
     info = {"trained": time.strftime("%Y-%m-%d"), "run": run.description, "result": row}
-    if student.config.precision == "int8":
-        dtype = "int8"
     save_model(path, student.config, student.average.export_tensors(), info=info, dtype=dtype)

@@ -30,7 +30,7 @@ from .readers import Example, Examples
 from .reports import chosen_metric, report, sentence_names
 from .rivals import rival
 from .rows import RowSource, encode_rows, token_spans
-from .saving import BestModel, make_folder, write_report
+from .saving import BestModel, make_folder, storage_of, write_report
 from .settings import Task, TrainSettings, default_config, default_projection
 from .soft_labels import SoftLabels
 from .sources import Source, dev_of, digest_of, examples_of, skipped_lines
@@ -121,7 +121,8 @@ def fit(
         augment: functions of an example and a generator that return an example; each text goes
             through all of them whenever it is drawn, see :mod:`.augment`. What they return must
             follow from their arguments alone. ``settings`` add some of their own.
-        dtype: storage of the saved weights: ``"float32"``, ``"float16"`` or ``"int8"``.
+        dtype: storage of the saved weights, see :func:`.saving.storage_of`: ``"float32"``,
+            ``"float16"``, ``"int8"`` or ``"int4"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.
@@ -150,6 +151,7 @@ def fit(
             config = data_config(train_set, config or {})
     if precision is not None:
         config = replace(config, precision=precision)
+    dtype = storage_of(config, dtype)
     if isinstance(soft_labels, str | Path):
         soft_labels = SoftLabels.load(soft_labels)
     if soft_labels is not None:
@@ -186,7 +188,7 @@ def fit(
         }
         run = make_folder(out, description, processes)
         config = with_intent_tags(config, train_set)
-        saver = BestModel(run, config, "int8" if config.precision == "int8" else dtype)
+        saver = BestModel(run, config, dtype)
         if say is None or not processes.first:
             say = _silence
         for line in skipped_lines(train_set.skipped):

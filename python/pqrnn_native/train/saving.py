@@ -24,6 +24,19 @@ def make_folder(out: str | Path, description: dict[str, Any], processes: Process
     return RunFolder(out, description)
 
 
+def storage_of(config: PQRNNConfig, dtype: StorageType) -> StorageType:
+    """How a model's weights are stored: in 8 bits where it computes in them, else as asked for.
+
+    Raises:
+        ValueError: 4 bits are asked for, of which the training in 8 bits has seen nothing.
+    """
+    if config.precision != "int8":
+        return dtype
+    if dtype == "int4":
+        raise ValueError("dtype must not be 'int4' where config.precision is 'int8', got 'int4'")
+    return "int8"
+
+
 class BestModel:
     """The best averaged weights: ``best.pt`` for the graph, ``model.safetensors`` for inference.
 
