@@ -40,9 +40,10 @@ def million(tmp_path_factory):
     return pq.load(path)
 
 
-@pytest.fixture(scope="module", params=["default", "million"])
+@pytest.fixture(scope="module", params=["default", "multilingual", "million"])
 def model(request):
-    return pq.load("default") if request.param == "default" else request.getfixturevalue("million")
+    name = request.param
+    return request.getfixturevalue(name) if name == "million" else pq.load(name)
 
 
 @pytest.fixture(scope="module")

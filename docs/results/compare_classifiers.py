@@ -91,6 +91,10 @@ def pqrnn(rows: Rows, seed: int) -> Trained:
     return own_classifier(rows, seed, "default")
 
 
+def multilingual(rows: Rows, seed: int) -> Trained:
+    return own_classifier(rows, seed, "multilingual")
+
+
 def from_nothing(rows: Rows, seed: int) -> Trained:
     return own_classifier(rows, seed, None)
 
@@ -140,6 +144,10 @@ def vectors(rows: Rows, _seed: int) -> Trained:
     return linear(PQRNNVectorizer(n_jobs=1), rows)
 
 
+def multilingual_vectors(rows: Rows, _seed: int) -> Trained:
+    return linear(PQRNNVectorizer("multilingual", n_jobs=1), rows)
+
+
 def fasttext(rows: Rows, seed: int) -> Trained:
     """With the settings of its tutorial on classification, and character n-grams besides."""
     import fasttext
@@ -179,11 +187,15 @@ def fasttext(rows: Rows, seed: int) -> Trained:
 METHODS: dict[str, Callable[[Rows, int], Trained]] = {
     "pQRNN": pqrnn,
     "pQRNN from nothing": from_nothing,
+    "pQRNN, multilingual": multilingual,
     "embedded encoder + logistic regression": vectors,
+    "multilingual encoder + logistic regression": multilingual_vectors,
     "TF-IDF + logistic regression": tfidf,
     "TF-IDF + linear SVM": tfidf_svm,
     "fastText": fasttext,
 }
+
+ENGLISH = [name for name in METHODS if "multilingual" not in name]
 
 
 def measure(name: str, method: str, train: Rows, dev: Rows, seed: int) -> dict[str, Any]:
@@ -244,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", default=",".join(SETS), help="default: %(default)s")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=ENGLISH)
     parser.add_argument("--rows", type=int, default=0, help="train on that many only")
     parser.add_argument("--per-class", type=int, default=0, help="train on that many of each label")
     parser.add_argument("--language", default="en", help="of massive (default: %(default)s)")

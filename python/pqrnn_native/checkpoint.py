@@ -26,6 +26,7 @@ __all__ = ["Metadata", "load_tensors", "read_metadata", "save_model"]
 StorageType = Literal["float32", "float16", "int8", "int4"]
 FloatArray = npt.NDArray[np.float32]
 
+EMBEDDED = ("default", "multilingual")  # models that come with the package, by name
 FORMAT = "pqrnn"
 FORMAT_VERSION = "1"
 
@@ -125,7 +126,7 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
     """The tensors of a model file as float32, by the names of ``PQRNNConfig.tensor_shapes()``.
 
     Args:
-        path: A model file, or ``"default"`` for the embedded model.
+        path: A model file, or the name of an embedded model.
 
     Raises:
         ValueError: The file is damaged or not a model.
@@ -155,7 +156,7 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
-    """Configuration, info and size of a model file, or of ``"default"``, the embedded one.
+    """Configuration, info and size of a model file, or of an embedded model by its name.
 
     Raises:
         ValueError: The file is damaged or not a model.
@@ -171,20 +172,20 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
 
 
 def read_model(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a model file; ``"default"`` is the one that comes with the package."""
-    if path != "default":
+    """The bytes of a model file; the names of `EMBEDDED` are those that come with the package."""
+    if path not in EMBEDDED:
         with open(path, "rb") as file:
             return file.read()
     # importlib.resources would import tempfile, shutil and more: 8 ms instead of 0.6.
     from pkgutil import get_data
 
     try:
-        data = get_data(__package__, "models/default.safetensors")
+        data = get_data(__package__, f"models/{path}.safetensors")
     except FileNotFoundError:
         data = None
     if data is None:
         raise FileNotFoundError(
-            "this installation has no default model (pqrnn_native/models/default.safetensors); "
+            f"this installation has no {path} model (pqrnn_native/models/{path}.safetensors); "
             "give the path of a model file"
         )
     return data

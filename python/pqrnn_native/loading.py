@@ -1,4 +1,4 @@
-"""Model files to models, and the model that comes with the package."""
+"""Model files to models, and the models that come with the package."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def load(path_or_name: str | os.PathLike[str]) -> Encoder | Classifier | Parser:
     """Load a model file.
 
     Args:
-        path_or_name: Path of a model file, or ``"default"`` for the encoder that comes with the
-            package.
+        path_or_name: Path of a model file, or the name of an encoder that comes with the package:
+            ``"default"``, of English, or ``"multilingual"``.
 
     Returns:
         :class:`Encoder`, :class:`Classifier` or :class:`Parser`, as the file's configuration says.
 
     Raises:
         ValueError: The file is damaged or of an unknown format version.
-        OSError: It cannot be read.
+        OSError: It cannot be read, or this installation has no model of that name.
     """
     data = read_model(path_or_name)
     try:

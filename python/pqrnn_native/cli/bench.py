@@ -25,7 +25,10 @@ _SENTENCES, _WORDS = 8192, 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", default="default", metavar="PATH", help="model file (default: the embedded one)"
+        "--model",
+        default="default",
+        metavar="MODEL",
+        help="a file, or an embedded model's name (default: default)",
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="per figure")

@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="int8",
         help="storage of the saved weights (default: int8)",
     )
-    parser.add_argument("--init", metavar="FILE", help="model of the same shape to start from")
+    parser.add_argument("--init", metavar="MODEL", help="model of the same shape to start from")
     model = parser.add_argument_group("model")
     for name, kind, meaning in _MODEL:
         model.add_argument(

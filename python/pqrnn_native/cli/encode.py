@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--field", metavar="NAME", help="FILE is JSON lines; encode this field of each"
     )
     parser.add_argument(
-        "--model", default="default", metavar="PATH", help="model file (default: the embedded one)"
+        "--model",
+        default="default",
+        metavar="MODEL",
+        help="a file, or an embedded model's name (default: default)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="default: all available cores")
     parser.add_argument("--batch-size", type=int, metavar="N")

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         default="default",
-        metavar="PATH",
-        help="model file (default: the embedded one)",
+        metavar="MODEL",
+        help="a file, or an embedded model's name (default: default)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 

@@ -87,7 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--languages", metavar="en,de", help="default: all")
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder")
-    parser.add_argument("--init", metavar="MODEL", help="model file to start from")
+    parser.add_argument(
+        "--init", metavar="MODEL", help="to start from: a file, or an embedded model's name"
+    )
     parser.add_argument(
         "--precision",
         choices=("float32", "int8"),

@@ -55,9 +55,10 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: Peak of a linear warm-up followed by a cosine decay.
         validation_fraction: Share of the texts to set aside, in (0, 1): the model that is kept is
             the one that does best on them, and training stops when it no longer gets better.
-        init: Model file whose encoder to start from, or ``"default"``, the encoder that comes with
-            the package; None: from nothing; ``"auto"``: ``"default"``, or with ``config`` from
-            nothing. An encoder without features of character n-grams gets 1,024 of them.
+        init: Model file whose encoder to start from, or the name of one that comes with the
+            package: ``"default"``, of English, or ``"multilingual"``; None: from nothing;
+            ``"auto"``: ``"default"``, or with ``config`` from nothing. An encoder without features
+            of character n-grams gets 1,024 of them.
         config: Fields of :class:`pqrnn_native.PQRNNConfig` that are to differ from the default
             shape, for example ``{"num_layers": 3, "projection": {"feature_size": 1024}}``; not with
             the encoder of ``init``, whose shape it is.
@@ -229,7 +230,7 @@ class PQRNNVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     Args:
         model: A :class:`pqrnn_native.Encoder`, or what :func:`pqrnn_native.load` takes: the path of
-            a model file, or ``"default"`` for the encoder that comes with the package.
+            a model file, or the name of an encoder that comes with the package.
         normalize: Scale vectors to length 1.
         batch_size: Texts that go through the network together; by default chosen by length.
         n_jobs: Upper limit of threads; None or -1: all CPUs.

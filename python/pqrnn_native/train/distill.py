@@ -267,8 +267,8 @@ def distill(
         cache: folder of teacher vectors, shared between runs.
         translations: groups of sentences that say the same, in any languages; further texts, whose
             targets lean towards each other.
-        init: model file of the same shape to start from, or ``"default"``. Its weights are scaled
-            so that a tenth of the usual ``learning_rate`` is enough.
+        init: model file of the same shape to start from, or an embedded one's name. Its weights are
+            scaled so that a tenth of the usual ``learning_rate`` is enough.
         settings: see :class:`DistillSettings`.
         evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the
             one that is saved. Without pairs the last weights are saved.

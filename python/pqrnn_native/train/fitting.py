@@ -109,11 +109,12 @@ def fit(
             ``{"num_layers": 2, "projection": {"feature_size": 512}}``; the names then come from the
             training examples.
         settings: how; zeros in it follow from the number of training examples.
-        init: model file to start from, or ``"default"``, the embedded encoder. Unless ``config``
-            is given, the model has the same encoder, and if the file is for the same task and has
-            all names of the training examples, the same names. Heads of the same names start from
-            the file's as well; another classifier's head from logistic regression on the vectors
-            of the encoder as it is, and little is changed if there are few rows.
+        init: model file to start from, or the name of an embedded encoder (``"default"``,
+            ``"multilingual"``). Unless ``config`` is given, the model has the same encoder, and if
+            the file is for the same task and has all names of the training examples, the same
+            names. Heads of the same names start from the file's as well; another classifier's head
+            from logistic regression on the vectors of the encoder as it is, and little is changed
+            if there are few rows.
         precision: ``"int8"`` trains with the grids of 8 bits in the loop, and saves such a model;
             None: what ``config`` says, ``"float32"`` if nothing.
         soft_labels: what a teacher says of training texts, or a file of it, see
