@@ -119,6 +119,8 @@ def test_multilingual_sts_benchmark(
     """On dev, half a point below what the model card says; across: the first in English."""
     model = pq.load("multilingual")
     assert isinstance(model, pq.Encoder)
+    if model.isa == "reference":
+        pytest.skip("gives the same bits as every other instruction set, a hundred times slower")
     rows = sts_rows(shared, language, "dev")
     first, second = (model.encode([row[side] for row in rows]) for side in (0, 1))
     assert sts(first, second, rows) >= within
