@@ -101,6 +101,7 @@ def fasttext(data: Path) -> tuple[Encode, int]:
 
 ENCODERS: dict[str, Callable[[Path], tuple[Encode, int]]] = {
     "embedded encoder": lambda _data: own(),
+    "multilingual encoder": lambda _data: own("multilingual"),
     "random weights": untrained,
     "all-MiniLM-L6-v2 (teacher)": minilm,
     "WordLlama": wordllama,
