@@ -105,13 +105,7 @@ def test_sts_benchmark(shared: Path, split: str, least: float) -> None:
 
 @pytest.mark.parametrize(
     ("language", "within", "across"),
-    [
-        ("en", 78.0, 78.0),
-        ("de", 73.3, 61.5),
-        ("es", 75.8, 66.7),
-        ("ru", 70.0, 55.3),
-        ("ja", 68.7, 52.0),
-    ],
+    [("en", 78.0, 78.0), ("de", 73.3, 61.5), ("ja", 68.7, 52.0)],
 )
 def test_multilingual_sts_benchmark(
     shared: Path, language: str, within: float, across: float
