@@ -110,7 +110,7 @@ def main() -> None:
         TeacherCache(folder.parent, StoredTeacher(folder))
         for folder in (options.use, options.english)
     )
-    both = list(dict.fromkeys(read(options.picked / "english.txt")))
+    both = read(options.picked / "english.txt")
     bridge = fit(use.vectors[use.rows(both)], minilm.vectors[minilm.rows(both)], options.epochs)
     english, original = set(both), originals(options.picked)
 

@@ -160,14 +160,21 @@ def mixed(near: Lexicon, parallel: Lexicon, counts: Counter[str]) -> Lexicon:
 
 
 def translated(text: str, lexicon: Lexicon, language: str, rng: np.random.Generator) -> str:
-    """The text with its words exchanged, its punctuation and order kept."""
+    """The text with its words exchanged, its punctuation and order kept.
+
+    Args:
+        text: an English sentence.
+        lexicon: with each word's chances summed up to each of its translations.
+        language: of the lexicon.
+        rng: what chooses among translations.
+    """
 
     def other(match: re.Match[str]) -> str:
         found = lexicon.get(match[0].lower())
         if found is None:
             return match[0]
-        names, chances = found
-        return names[int(np.searchsorted(np.cumsum(chances), rng.random()).clip(0, len(names) - 1))]
+        names, sums = found
+        return names[int(np.searchsorted(sums, rng.random()).clip(0, len(names) - 1))]
 
     out = _WORD.sub(other, text)
     return out.replace(" ", "") if language in UNSPACED else out
@@ -218,8 +225,9 @@ def main() -> None:
                 counts = Counter(word for text, _ in sides for word in text)
                 lexicon = mixed(lexicon, aligned(*zip(*sides, strict=True)), counts)
             print(language, len(sides), known, len(lexicon), flush=True)
+            sums = {word: (names, chances.cumsum()) for word, (names, chances) in lexicon.items()}
             for row in np.flatnonzero((chosen == number).any(1)):
-                text = translated(sentences[row], lexicon, language, rng)
+                text = translated(sentences[row], sums, language, rng)
                 if text != sentences[row] and "\t" not in text:
                     file.write(f"{text}\t{sentences[row]}\n")
     write_all(options.picked, sentences, options.english_share, options.share)

@@ -17,14 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from texts import MASSIVE, without_spaces
 
 import pqrnn_native as pq
-from pqrnn_native.train import Examples
 from pqrnn_native.train.sources import examples_of
 from pqrnn_native.train.teachers import OnnxTeacher, unit_rows
-
-
-def labels_of(rows: Examples) -> np.ndarray:
-    """The intent of each row."""
-    return np.array([row.labels[0] for row in rows])
 
 
 def main() -> None:
@@ -39,7 +33,7 @@ def main() -> None:
     def rows(split: str, language: str) -> tuple[np.ndarray, np.ndarray]:
         found = examples_of(f"massive:{options.data / 'massive'}", split, "classify", [language])
         vectors = unit_rows(encode([without_spaces(row.text) for row in found]))
-        return vectors, labels_of(found)
+        return vectors, np.array([row.labels[0] for row in found])
 
     regression = LogisticRegression(C=10, max_iter=1000).fit(*rows("train", "en"))
     english, _ = rows("dev", "en")
