@@ -193,7 +193,7 @@ class Product(NamedTuple):
         return 2 * self.left[0].numel() * self.right[0][-1]
 
 
-_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # and where the left side stands
+_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "_int_mm": 0}  # and where the left side stands
 
 
 class _Recorder(TorchDispatchMode):
@@ -227,12 +227,15 @@ def alone(products: list[Product]) -> Callable[[], None]:
         if side not in made:
             shape, strides, dtype = side
             size = 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-            made[side] = torch.randn(size, dtype=dtype).as_strided(shape, strides)
+            made[side] = (4 * torch.randn(size)).to(dtype).as_strided(shape, strides)
     pairs = [(made[product.left], made[product.right]) for product in products]
 
     def run() -> None:
         for left, right in pairs:
-            torch.matmul(left, right)
+            if left.dtype == torch.int8:
+                torch._int_mm(left, right)
+            else:
+                torch.matmul(left, right)
 
     return run
 

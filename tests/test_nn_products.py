@@ -58,3 +58,81 @@ def test_only_few_shapes_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None
             products.linear(torch.ones(rows, 2), weight)
         products.linear(torch.ones(rows, 2), weight)
     assert seen == [64, 1, 64, 2, 128, 100, 128, 128]
+
+
+def features_and(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(rows)
+    return torch.randint(-1, 2, (rows, weight.shape[1]), generator=generator, dtype=torch.int8)
+
+
+def bytewise(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = products.features_product(features, weight)
+    assert found.dtype == torch.bfloat16
+    return found
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 64, 77])
+def test_features_times_weights_on_the_grid_of_bytes_are_exact(rows: int) -> None:
+    """So are gradients whose column has 127 as its largest number, whatever is drawn."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randint(-127, 128, (7, 40), generator=generator).float()
+    weight[:, 3] = 127.0
+    weight = (weight / 4).requires_grad_()
+    features = features_and(weight, rows)
+    found = bytewise(features, weight)
+    wanted = features.float() @ weight.detach().T
+    assert torch.equal(found, wanted.bfloat16())
+    slope = torch.randint(-127, 128, (rows, 7), generator=generator).float()
+    slope[:1] = -127.0
+    (gradient,) = torch.autograd.grad(found, weight, slope.bfloat16())
+    assert torch.equal(gradient, slope.T @ features.float())
+
+
+def test_features_product_is_off_by_half_a_step_of_each_weight_at_most() -> None:
+    weight = torch.randn(9, 64, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    features = features_and(weight, 33)
+    found = bytewise(features, weight.float()).double()
+    wanted = features.double() @ weight.T
+    steps = weight.abs().amax(1) / 127
+    bound = features.abs().sum(1)[:, None] * steps / 2 + found.abs() * 2**-8
+    assert (found - wanted).abs().le(bound).all()
+    assert not torch.equal(
+        found, wanted.bfloat16().double()
+    )  # it is the bytes that were multiplied
+
+
+def test_gradients_of_features_product_are_right_on_average() -> None:
+    rows, draws = 50, 400
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(4, 16, generator=generator).requires_grad_()
+    features = features_and(weight, rows)
+    slope = torch.randn(rows, 4, generator=generator).bfloat16()
+    torch.manual_seed(0)
+    found = bytewise(features, weight)
+    each = [torch.autograd.grad(found, weight, slope, retain_graph=True)[0] for _ in range(draws)]
+    wanted = slope.double().T @ features.double()
+    step = slope.double().abs().amax(0) / 127
+    deviation = step * (rows / 4) ** 0.5  # of a draw: each of at most 50 roundings has step / 2
+    assert not torch.equal(each[0], each[1])
+    assert (each[0] - wanted).abs().le(6 * deviation[:, None]).all()
+    mean = torch.stack(each).double().mean(0)
+    assert (mean - wanted).abs().le(6 * deviation[:, None] / draws**0.5).all()
+
+
+def test_features_product_of_nothing_but_zeros() -> None:
+    weight = torch.zeros(3, 8, requires_grad=True)
+    found = bytewise(features_and(weight, 4), weight)
+    assert torch.equal(found, torch.zeros(4, 3, dtype=torch.bfloat16))
+    (gradient,) = torch.autograd.grad(found, weight, torch.zeros(4, 3, dtype=torch.bfloat16))
+    assert torch.equal(gradient, torch.zeros(3, 8))
+
+
+def test_features_product_is_torchs_own_in_other_dtypes() -> None:
+    weight = torch.randn(3, 8, generator=torch.Generator().manual_seed(4))
+    features = features_and(weight, 5)
+    wanted = features.float() @ weight.T
+    assert torch.equal(products.features_product(features, weight), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = products.features_product(features.float(), weight)
+    assert torch.equal(found, features.bfloat16() @ weight.bfloat16().T)

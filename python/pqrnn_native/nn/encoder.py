@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig
 from . import functional, ops, portable, quantised
 from .ops.layout import checked_probability
-from .products import dense, product_dtype
+from .products import dense, features_product
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -303,7 +303,7 @@ class PQRNNEncoder(nn.Module):
             raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
         if self.config.precision == "int8":
             return self._whole(features, offsets, index)
-        rows = dense(self.bottleneck, features.to(product_dtype(self.bottleneck.weight)))
+        rows = features_product(features, self.bottleneck.weight)
         if index is not None:
             rows = rows[index]
         bottleneck = self._dropped(torch.relu(self._normalized(rows)))
@@ -392,7 +392,7 @@ class PQRNNEncoder(nn.Module):
         if whole:
             rows = self._whole_product(features, index)
         else:
-            rows = dense(self.bottleneck, features.to(product_dtype(self.bottleneck.weight)))
+            rows = features_product(features, self.bottleneck.weight)
             rows = rows if index is None else rows[index]
         _recentre(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         rows = torch.relu(norm(rows))
