@@ -193,7 +193,8 @@ class Product(NamedTuple):
         return 2 * self.left[0].numel() * self.right[0][-1]
 
 
-_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "_int_mm": 0}  # and where the left side stands
+# And where the left side stands.
+_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "_int_mm": 0}
 
 
 class _Recorder(TorchDispatchMode):
