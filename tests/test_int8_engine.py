@@ -84,9 +84,16 @@ def test_engine_equals_the_twin_for_any_shape(
     bottleneck, state = draw(st.integers(1, 70)), draw(st.integers(1, 40))
     pooled = state * (1 + bidirectional) + bottleneck * skip
     heads = draw(st.sampled_from([n for n in range(1, 9) if pooled % n == 0]))
+    if ngrams := draw(st.sampled_from([0, 32, 96])):
+        features = ngrams + 32 * draw(st.integers(0, 3))
+    else:
+        features = draw(st.integers(4, 200))
     shape = pq.PQRNNConfig(
         projection=pq.ProjectionConfig(
-            feature_size=draw(st.integers(4, 200)), first_cap=draw(st.sampled_from([0.0, 1.0]))
+            feature_size=features,
+            first_cap=draw(st.sampled_from([0.0, 1.0])),
+            ngram_size=ngrams,
+            ngram_runs=draw(st.booleans()),
         ),
         bottleneck_size=bottleneck,
         state_size=state,
@@ -103,6 +110,22 @@ def test_engine_equals_the_twin_for_any_shape(
     config, model, tensors = whole_model(shape, rng, tmp_path_factory.mktemp("int8"))
     _, expected = expected_outputs(config, tensors, texts)
     np.testing.assert_array_equal(raw(model, texts), expected)
+
+
+def test_a_word_met_again_beside_others_has_the_bits_of_its_own_ngrams(
+    isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Sums over a word's own features are kept, not those over n-grams that reach into others."""
+    config, model, tensors = whole_model(CONFIGS["ngrams"], rng, tmp_path)
+    assert config.projection.ngram_runs
+    texts = ["alarm", "alarm,", "(alarm)", "alarm, alarm; alarm-clock", "時計", "を時計"]
+    texts = [*texts, *(f"{a}{b}" for a in ("alarm", "時計", "at") for b in ".!?を")]
+    _, expected = expected_outputs(config, tensors, texts)
+    assert len(np.unique(expected, axis=0)) == len(texts)
+    for _ in range(4):  # a word is kept when it is met for the second time
+        np.testing.assert_array_equal(raw(model, texts), expected)
+        for text, row in zip(texts, expected, strict=True):
+            np.testing.assert_array_equal(raw(model, [text])[0], row)
 
 
 @pytest.mark.parametrize("name", ["plain", "ifo-skip-heads", "ngrams", "classes", "many-labels"])

@@ -97,15 +97,17 @@ static PQRNN_INLINE auto int8_store_sums(const Int8LinearArgs& args) {
 static PQRNN_INLINE auto int8_store_relu(const Int8ReluArgs& args) {
   return [&args](std::size_t row, std::size_t column, const std::int32_t* sums) {
     std::uint8_t* out = args.output + row * args.product.columns + column;
+    const std::int32_t* before =
+        args.before ? args.before + row * args.product.columns + column : nullptr;
     for (std::size_t j = 0; j < 2 * kLanes; j += kLanes) {
-      const V y = v_add(v_mul(vi_to_float(vi_load(sums + j)), v_load(args.multiplier + column + j)),
+      VI sum = vi_load(sums + j);
+      if (before) sum = vi_add(sum, vi_load(before + j));
+      const V y = v_add(v_mul(vi_to_float(sum), v_load(args.multiplier + column + j)),
                         v_load(args.bias + column + j));
       v_store_bytes(out + j, v_min(v_max(y, v_set(0.0f)), v_set(255.0f)), 0);
     }
   };
 }
-
-static void int8_linear(const Int8LinearArgs& args) { int8_panels(args, int8_store_sums(args)); }
 
 static std::int32_t int8_dot(const std::uint8_t* a, const std::int8_t* b, std::size_t count) {
   std::int32_t sum = 0;

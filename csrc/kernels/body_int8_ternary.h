@@ -69,9 +69,18 @@ constexpr int kTernaryOffset = kInputOffset;
 
 #endif
 
+static void int8_linear(const Int8LinearArgs& args) {
+#ifdef PQRNN_BYTE_PAIRS
+  if (args.ternary) return int8_panels<TernaryProduct>(args, int8_store_sums(args));
+#endif
+  int8_panels(args, int8_store_sums(args));
+}
+
 static void int8_relu(const Int8ReluArgs& args) {
 #ifdef PQRNN_BYTE_PAIRS
-  if (args.ternary) return int8_panels<TernaryProduct>(args.product, int8_store_relu(args));
+  if (args.product.ternary) {
+    return int8_panels<TernaryProduct>(args.product, int8_store_relu(args));
+  }
 #endif
   int8_panels(args.product, int8_store_relu(args));
 }

@@ -30,15 +30,16 @@ struct Int8LinearArgs {
   std::size_t count;
   std::int32_t* output;  // [count, columns], rows `output_stride` numbers apart
   std::size_t output_stride;
+  bool ternary;  // inputs are 0, 1 and 2: features whose zero point is 1
 };
 
-// The same, then output = round(min(max(sum * multiplier + bias, 0), 255)).
+// The same, then output = round(min(max((before + sum) * multiplier + bias, 0), 255)).
 struct Int8ReluArgs {
-  Int8LinearArgs product;   // its output is not used
-  const float* multiplier;  // [columns]
-  const float* bias;        // [columns]
-  std::uint8_t* output;     // [count, columns]
-  bool ternary;             // inputs are 0, 1 and 2: features whose zero point is 1
+  Int8LinearArgs product;      // its output is not used
+  const std::int32_t* before;  // [count, columns] sums over other inputs; or null: 0
+  const float* multiplier;     // [columns]
+  const float* bias;           // [columns]
+  std::uint8_t* output;        // [count, columns]
 };
 
 // One direction of one QRNN layer from bytes to bytes, as QrnnArgs in dense.h: the gates over the
@@ -90,7 +91,7 @@ struct Int8TapsArgs {
 struct Int8Kernels {
   std::size_t lanes;   // columns that one vector holds: 1, 4, 8 or 16
   int input_offset;    // 0 or 128, see above
-  int ternary_offset;  // the same for relu with ternary inputs
+  int ternary_offset;  // the same for ternary inputs
 
   void (*linear)(const Int8LinearArgs& args);
   void (*relu)(const Int8ReluArgs& args);

@@ -31,8 +31,10 @@ static void reference_int8_relu(const Int8ReluArgs& args) {
     for (std::size_t column = 0; column < product.columns; ++column) {
       const std::int8_t* weights =
           product.weights + column / 2 * 2 * product.depth + column % 2 * 4;
+      const std::int32_t before =
+          args.before ? args.before[i * product.columns + column] : std::int32_t{0};
       const std::int32_t sum = reference_sum(product.input + i * product.input_stride, weights,
-                                             product.depth, 2, product.init[column]);
+                                             product.depth, 2, before + product.init[column]);
       const float y = static_cast<float>(sum) * args.multiplier[column];
       args.output[i * product.columns + column] =
           reference_byte(y + args.bias[column], 0.0f, 255.0f, 0);

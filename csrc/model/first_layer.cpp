@@ -16,7 +16,6 @@ void run_bottleneck(const Network& network, Workspace& work) {
   expand_tokens(network.projector, work.misses, work);
   work.real.extras.resize(count * extra_count);
   work.real.numbers.resize(count);
-  work.real.token_bottleneck.resize(count * weights.widths.bottleneck);
   for (std::size_t m = 0; m < count; ++m) {
     for (std::size_t e = 0; e < extra_count; ++e) {
       // The size of a text without tokens is minus infinity; no feature is meant to be below -1.
@@ -63,14 +62,26 @@ void run_products(const Network& network, Workspace& work) {
 }
 
 // work.real.products of all positions in the range.
-void resolve(const Network& network, Workspace& work, Range range) {
+void resolve(const Network& network, Workspace& work, Range range, Visit visit) {
+  const std::size_t width = network.weights.widths.bottleneck;
+  const std::size_t row_bytes = network.weights.first.row * sizeof(float);
+  FloatBuffer& rows = work.real.token_bottleneck;
   find_tokens(network.projector, network.cache, work, range);
   if (!work.misses.empty()) {
-    run_bottleneck(network, work);
+    rows.resize(work.misses.size() * width);
+    if (visit == Visit::again) {
+      take_rows(work, rows.data(), width * sizeof(float));
+    } else {
+      run_bottleneck(network, work);
+    }
+    if (visit == Visit::first) keep_rows(work, range, rows.data(), width * sizeof(float));
     run_products(network, work);
   }
-  place_tokens(network.projector, network.cache, work, range, work.real.token_products.data(),
-               network.weights.first.row * sizeof(float));
+  const float* products = work.real.token_products.data();
+  place_tokens(work, range, products, row_bytes);
+  if (visit != Visit::again) {
+    offer_tokens(network.projector, network.cache, work, products, row_bytes);
+  }
   for (std::size_t i = range.begin; i < range.end; ++i) {
     work.real.products[i] = static_cast<const float*>(work.token_rows[i]);
   }
@@ -105,6 +116,9 @@ bool run_first_layer(const Network& network, Workspace& work, Stop& stop, float*
   args.output_stride = widths.layer;
   args.products = work.real.products.data();
   const std::size_t parts = (count + kPartPositions - 1) / kPartPositions;
+  const bool twice = parts > 1 && config.directions() > 1;
+  work.kept.clear();
+  work.kept_of.resize(twice ? count : 0);
   for (std::size_t direction = 0; direction < config.directions(); ++direction) {
     args.backward = direction == 1;
     args.offset = direction * network.weights.first.direction;
@@ -115,8 +129,10 @@ bool run_first_layer(const Network& network, Workspace& work, Stop& stop, float*
       args.end = std::min(args.begin + kPartPositions, count);
       const std::size_t reach = config.kernel_size - 1;
       if (parts > 1 || !args.backward) {
+        const Visit visit = !twice ? Visit::only : args.backward ? Visit::again : Visit::first;
         resolve(network, work,
-                {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)});
+                {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)},
+                visit);
         if (config.skip && !args.backward) copy_bottleneck(network, work, {args.begin, args.end});
       }
       network.kernels.dense.taps(args);

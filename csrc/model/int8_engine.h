@@ -19,6 +19,7 @@ namespace pqrnn {
 constexpr std::size_t kInt8PartRows = 256;
 
 constexpr std::size_t kBottleneckRows = 8 * TokenCache::kMostRows;
+constexpr std::size_t kWordKey = 2;  // a fingerprint
 
 class Int8Engine final : public Engine {
  public:
@@ -26,10 +27,12 @@ class Int8Engine final : public Engine {
       : config_(config),
         projector_(projector),
         kernels_(kernels),
-        weights_(config),
+        weights_(config, projector),
         skip_(config.skip ? weights_.widths.bottleneck : 0),
         cache_(projector.seed_words(), weights_.first.row * sizeof(std::int32_t)),
-        bottlenecks_(projector.seed_words(), weights_.widths.bottleneck, kBottleneckRows) {}
+        bottlenecks_(projector.seed_words(), weights_.widths.bottleneck, kBottleneckRows),
+        words_(kWordKey, weights_.widths.bottleneck * sizeof(std::int32_t),
+               weights_.shared ? kBottleneckRows : 1) {}
 
   void load(const SafetensorsFile& file) {
     load_int8_weights(file, config_, projector_, kernels_, weights_);
@@ -46,11 +49,16 @@ class Int8Engine final : public Engine {
   void copy_states(const Workspace& work, std::size_t index, float* out) const override;
 
  private:
-  void spread_features(Workspace& work, std::size_t first, std::size_t count) const;
   void run_bottleneck(Workspace& work) const;
   void run_fresh(Workspace& work) const;
+  void find_words(Workspace& work) const;
+  void run_words(Workspace& work) const;
+  void take_sums(Workspace& work, std::size_t first, std::size_t count) const;
+  void spread_codes(Workspace& work, std::size_t place, const std::uint64_t* codes,
+                    std::size_t width) const;
+  void spread_extras(Workspace& work, std::size_t place, std::size_t position) const;
   void run_products(Workspace& work) const;
-  void resolve(Workspace& work, Range range) const;
+  void resolve(Workspace& work, Range range, Visit visit) const;
   bool run_first_layer(Workspace& work, Stop& stop, std::uint8_t* output) const;
   bool run_direction(const Int8Columns& weights, bool backward, const std::uint8_t* input,
                      std::uint8_t* output, Workspace& work, Stop& stop) const;
@@ -69,6 +77,9 @@ class Int8Engine final : public Engine {
   // of the work of a wide projection.
   mutable TokenCache cache_;
   mutable TokenCache bottlenecks_;
+  // Where n-grams reach into neighbours, a word is another token beside each of them. What its own
+  // features add to the bottleneck stays the same: the most of it.
+  mutable TokenCache words_;
 };
 
 }  // namespace pqrnn

@@ -1,94 +1,10 @@
-// Words to the first layer's states, in 8 bits: each distinct word's bottleneck and products once.
+// Words to the first layer's states, in 8 bits: each distinct word's products once. Its bottleneck
+// is in int8_bottleneck.cpp.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "model/int8_engine.h"
 
 namespace pqrnn {
-namespace {
-
-// Tokens whose features are bytes at the same time: at most 256 KiB of them, for the second-level
-// cache, but two tiles of a product.
-std::size_t feature_rows(std::size_t width) {
-  return std::clamp<std::size_t>((std::size_t{256} << 10) / width, 24, 64);
-}
-
-}  // namespace
-
-// Features of `count` fresh tokens from `first` on as bytes, to work.whole.features.
-void Int8Engine::spread_features(Workspace& work, std::size_t first, std::size_t count) const {
-  const std::size_t width = weights_.features, words = projector_.words();
-  work.whole.ternary.resize(count * width);
-  work.whole.features.resize(count * width);
-  kernels_.expand.to_int8(&work.codes[first * words], count * width, work.whole.ternary.data());
-  const std::int8_t* ternary = work.whole.ternary.data();
-  std::uint8_t* out = work.whole.features.data();
-  const std::size_t extras = projector_.extra_count();
-  const int unit = extras ? 127 : 1, zero = weights_.feature_zero;
-  for (std::size_t j = 0; j < count * width; ++j) {
-    out[j] = static_cast<std::uint8_t>(unit * ternary[j] + zero);
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t e = 0; e < extras; ++e) {
-      const float x = work.projected.extras[work.whole.fresh[first + i] * extras + e];
-      // Also of what is infinite: a text without tokens has the size minus infinity.
-      const float whole = std::nearbyint(std::min(std::max(x, -1.0f), 1.0f) * 127.0f);
-      out[i * width + projector_.extra_column(e)] =
-          static_cast<std::uint8_t>(static_cast<int>(whole) + zero);
-    }
-  }
-}
-
-// Bottleneck of all misses: work.whole.token_bottleneck [misses, widths.bottleneck].
-void Int8Engine::run_bottleneck(Workspace& work) const {
-  Workspace::Int8& whole = work.whole;
-  const std::size_t width = weights_.widths.bottleneck;
-  const bool known = !depend_on_place(projector_);
-  whole.token_bottleneck.resize(work.misses.size() * width);
-  whole.fresh.clear();
-  for (std::size_t m = 0; m < work.misses.size(); ++m) {
-    const std::uint64_t* seed = token_seed(projector_, work, work.misses[m]);
-    const void* row = known ? bottlenecks_.find(seed, work.miss_hashes[m]) : nullptr;
-    if (row) {
-      std::memcpy(whole.token_bottleneck.data() + m * width, row, width);
-    } else {
-      whole.fresh.push_back(work.misses[m]);
-    }
-  }
-  if (whole.fresh.empty()) return;
-  run_fresh(work);
-  for (std::size_t i = 0; i < whole.fresh.size(); ++i) {
-    const std::size_t position = whole.fresh[i], m = work.miss_of[position];
-    const std::uint8_t* row = whole.fresh_bottleneck.data() + i * width;
-    std::memcpy(whole.token_bottleneck.data() + m * width, row, width);
-    if (!known) continue;
-    bottlenecks_.offer(token_seed(projector_, work, position), work.miss_hashes[m], row);
-  }
-}
-
-// The same of fresh tokens alone, to work.whole.fresh_bottleneck.
-void Int8Engine::run_fresh(Workspace& work) const {
-  const std::size_t fresh = work.whole.fresh.size(), width = weights_.widths.bottleneck;
-  expand_tokens(projector_, work.whole.fresh, work);
-  work.whole.fresh_bottleneck.resize(fresh * width);
-  Int8ReluArgs args = {};
-  args.product.input_stride = args.product.depth = weights_.features;
-  args.product.weights = weights_.bottleneck.weights.data();
-  args.product.init = weights_.bottleneck.init.data();
-  args.product.columns = width;
-  args.multiplier = weights_.bottleneck.multiplier.data();
-  args.bias = weights_.bottleneck.bias.data();
-  args.ternary = projector_.extra_count() == 0;
-  const std::size_t rows = feature_rows(weights_.features);
-  for (std::size_t first = 0; first < fresh; first += rows) {
-    args.product.count = std::min(rows, fresh - first);
-    spread_features(work, first, args.product.count);
-    args.product.input = work.whole.features.data();
-    args.output = work.whole.fresh_bottleneck.data() + first * width;
-    kernels_.int8.relu(args);
-  }
-}
 
 // Rows of all misses: work.whole.token_products [misses, first.row].
 void Int8Engine::run_products(Workspace& work) const {
@@ -113,14 +29,24 @@ void Int8Engine::run_products(Workspace& work) const {
 }
 
 // work.whole.products of all positions in the range.
-void Int8Engine::resolve(Workspace& work, Range range) const {
+void Int8Engine::resolve(Workspace& work, Range range, Visit visit) const {
+  const std::size_t width = weights_.widths.bottleneck;
+  const std::size_t row_bytes = weights_.first.row * sizeof(std::int32_t);
+  Buffer<std::uint8_t>& rows = work.whole.token_bottleneck;
   find_tokens(projector_, cache_, work, range);
   if (!work.misses.empty()) {
-    run_bottleneck(work);
+    rows.resize(work.misses.size() * width);
+    if (visit == Visit::again) {
+      take_rows(work, rows.data(), width);
+    } else {
+      run_bottleneck(work);
+    }
+    if (visit == Visit::first) keep_rows(work, range, rows.data(), width);
     run_products(work);
   }
-  place_tokens(projector_, cache_, work, range, work.whole.token_products.data(),
-               weights_.first.row * sizeof(std::int32_t));
+  const std::int32_t* products = work.whole.token_products.data();
+  place_tokens(work, range, products, row_bytes);
+  if (visit != Visit::again) offer_tokens(projector_, cache_, work, products, row_bytes);
   for (std::size_t i = range.begin; i < range.end; ++i) {
     work.whole.products[i] = static_cast<const std::int32_t*>(work.token_rows[i]);
     if (!config_.skip) continue;
@@ -149,6 +75,9 @@ bool Int8Engine::run_first_layer(Workspace& work, Stop& stop, std::uint8_t* outp
   args.carry = work.carry.data();
   args.output_stride = widths.layer;
   const std::size_t parts = (count + kPartPositions - 1) / kPartPositions;
+  const bool twice = parts > 1 && config_.directions() > 1;
+  work.kept.clear();
+  work.kept_of.resize(twice ? count : 0);
   for (std::size_t direction = 0; direction < config_.directions(); ++direction) {
     args.backward = direction == 1;
     args.offset = direction * weights_.first.direction;
@@ -160,8 +89,9 @@ bool Int8Engine::run_first_layer(Workspace& work, Stop& stop, std::uint8_t* outp
       args.begin = kPartPositions * (args.backward ? parts - 1 - i : i);
       args.end = std::min(args.begin + kPartPositions, count);
       if (parts > 1 || !args.backward) {
-        resolve(work,
-                {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)});
+        const Visit visit = !twice ? Visit::only : args.backward ? Visit::again : Visit::first;
+        resolve(work, {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)},
+                visit);
       }
       kernels_.int8.taps(args);
     }

@@ -27,13 +27,16 @@ void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
   Tensor tensor;
   read(reader, "bottleneck", true, tensor);
   const bool extras = projector.extra_count() > 0;
-  weights.feature_zero = extras ? 128 : 1;
-  weights.features = 32 * projector.words();
-  Int8Packer packer(kernels, weights.features, weights.widths.bottleneck, 2, weights.feature_zero,
-                    weights.bottleneck, !extras);
+  const std::size_t width = weights.widths.bottleneck;
+  const int zero = weights.feature_zero;
+  Int8Packer words(kernels, weights.shared, width, 2, zero, weights.words, !extras);
+  Int8Packer packer(kernels, weights.features - weights.shared, width, 2, zero, weights.bottleneck,
+                    !extras);
   const double grid = 255.0 / range;
   for (std::size_t b = 0; b < config.bottleneck_size; ++b) {
-    packer.put_column(b, tensor.weight.data() + b * features, features);
+    const std::int8_t* row = tensor.weight.data() + b * features;
+    words.put_column(b, row, weights.shared);
+    packer.put_column(b, row + weights.shared, features - weights.shared);
     weights.bottleneck.multiplier[b] =
         static_cast<float>(double{tensor.scale[b]} * grid / (extras ? 127 : 1));
     weights.bottleneck.bias[b] = static_cast<float>(double{tensor.bias[b]} * grid);
@@ -184,22 +187,31 @@ void load_heads(const TensorReader& reader, const ModelConfig& config, const Ker
   if (config.crf) reader.weight("slots.transitions", weights.transitions);
 }
 
+std::size_t shared_features(const Projector& projector) {
+  const ProjectionSettings& settings = projector.settings();
+  const bool varying = settings.ngram_size > 0 && settings.ngram_runs;
+  return varying && projector.extra_count() == 0 ? 32 * projector.whole_words() : 0;
+}
+
 std::size_t first_direction(const ModelConfig& config, const Widths& widths) {
   return round_up(config.kernel_size * config.gates() * widths.state, kInt8Padding);
 }
 
 }  // namespace
 
-Int8Weights::Int8Weights(const ModelConfig& config)
-    : widths(config, kInt8Padding), feature_zero(1), features(0) {
+Int8Weights::Int8Weights(const ModelConfig& config, const Projector& projector)
+    : widths(config, kInt8Padding),
+      feature_zero(projector.extra_count() > 0 ? 128 : 1),
+      features(32 * projector.words()),
+      shared(shared_features(projector)) {
   first.direction = first_direction(config, widths);
   first.columns = config.directions() * first.direction;
   first.row = first.columns + (config.skip ? widths.bottleneck / sizeof(std::int32_t) : 0);
 }
 
 std::size_t Int8Weights::bytes() const {
-  std::size_t total = bottleneck.bytes() + first.columns_of.bytes() + attention.weights.size() +
-                      transitions.size() * sizeof(float);
+  std::size_t total = bottleneck.bytes() + words.bytes() + first.columns_of.bytes() +
+                      attention.weights.size() + transitions.size() * sizeof(float);
   for (const Layer& layer : layers) {
     total += layer.directions[0].bytes() + layer.directions[1].bytes();
   }

@@ -21,7 +21,9 @@ struct Int8Weights {
   // Features as bytes: t + 1 for ternary t, or, where some features are extras, 127 t + 128.
   int feature_zero;
   std::size_t features;    // F padded
-  Int8Columns bottleneck;  // Int8ReluArgs
+  std::size_t shared;      // of these, the ones that are multiplied apart: see Int8Engine
+  Int8Columns bottleneck;  // Int8ReluArgs, of the features from `shared` on
+  Int8Columns words;       // Int8LinearArgs, of those before
 
   // The first layer as one product of a token with all taps of both directions, see
   // Weights::First. Multipliers and biases are [direction, state / lanes, gates, lanes].
@@ -63,7 +65,7 @@ struct Int8Weights {
 
   std::vector<float> transitions;
 
-  explicit Int8Weights(const ModelConfig& config);
+  Int8Weights(const ModelConfig& config, const Projector& projector);
   std::size_t bytes() const;
 };
 

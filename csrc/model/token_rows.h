@@ -37,9 +37,19 @@ bool depend_on_place(const Projector& projector);
 void expand_tokens(const Projector& projector, const std::vector<std::size_t>& positions,
                    Workspace& work);
 
-// The remaining work.token_rows of the range, from the rows of work.misses, `row_bytes` each, which
-// are also offered to the cache.
-void place_tokens(const Projector& projector, TokenCache& cache, Workspace& work, Range range,
+// The remaining work.token_rows of the range, from the rows of work.misses, `row_bytes` each.
+void place_tokens(Workspace& work, Range range, const void* rows, std::size_t row_bytes);
+
+// Shows these rows to the cache.
+void offer_tokens(const Projector& projector, TokenCache& cache, const Workspace& work,
                   const void* rows, std::size_t row_bytes);
+
+// Of several parts, the backward direction comes by once more, from the last to the first. What
+// the forward one has computed of the misses of the range is kept for it, `row_bytes` each; then
+// take_rows() has the rows of all misses that find_tokens() says there are.
+enum class Visit { only, first, again };
+
+void keep_rows(Workspace& work, Range range, const void* rows, std::size_t row_bytes);
+void take_rows(const Workspace& work, void* rows, std::size_t row_bytes);
 
 }  // namespace pqrnn

@@ -15,16 +15,18 @@ std::size_t held(const Container& container) {
 
 std::size_t Workspace::bytes() const {
   return held(projected.seeds) + held(projected.spans) + held(projected.extras) + held(texts) +
-         held(rows) + held(token_rows) + held(miss_of) + held(table) + held(misses) +
-         held(miss_hashes) + held(codes) + held(carry) + held(attention) + held(pooled) +
-         held(outputs) + held(context) + held(text_of) + held(real.products) + held(real.extras) +
-         held(real.numbers) + held(real.token_bottleneck) + held(real.token_products) +
-         held(real.bottleneck) + held(real.layers[0]) + held(real.layers[1]) +
-         held(real.token_row) + held(real.token_states) + held(real.token_slots) +
-         held(whole.products) + held(whole.fresh) + held(whole.ternary) + held(whole.features) +
-         held(whole.fresh_bottleneck) + held(whole.token_bottleneck) + held(whole.token_products) +
-         held(whole.bottleneck) + held(whole.layers[0]) + held(whole.layers[1]) +
-         held(whole.pooled) + held(whole.low) + held(whole.high);
+         held(rows) + held(token_rows) + held(miss_of) + table.bytes() + held(misses) +
+         held(miss_hashes) + held(codes) + held(kept) + held(kept_of) + held(carry) +
+         held(attention) + held(pooled) + held(outputs) + held(context) + held(text_of) +
+         held(real.products) + held(real.extras) + held(real.numbers) +
+         held(real.token_bottleneck) + held(real.token_products) + held(real.bottleneck) +
+         held(real.layers[0]) + held(real.layers[1]) + held(real.token_row) +
+         held(real.token_states) + held(real.token_slots) + held(whole.products) +
+         held(whole.fresh) + held(whole.known) + held(whole.word_of) + held(whole.words) +
+         held(whole.word_hashes) + held(whole.word_sums) + held(whole.sums) + held(whole.ternary) +
+         held(whole.features) + held(whole.fresh_bottleneck) + held(whole.token_bottleneck) +
+         held(whole.token_products) + held(whole.bottleneck) + held(whole.layers[0]) +
+         held(whole.layers[1]) + held(whole.pooled) + held(whole.low) + held(whole.high);
 }
 
 void clear_group(Workspace& work) {

@@ -8,6 +8,7 @@
 
 #include "model/buffer.h"
 #include "model/config.h"
+#include "model/key_table.h"
 #include "projection/projector.h"
 #include "status.h"
 
@@ -29,10 +30,12 @@ struct Workspace {
   // Distinct tokens that the cache does not have, see token_rows.h.
   std::vector<const void*> token_rows;  // [positions] row of each position's token
   std::vector<std::uint32_t> miss_of;   // [positions]
-  std::vector<std::uint32_t> table;
+  KeyTable table;
   std::vector<std::size_t> misses;  // first position of each
   std::vector<std::uint64_t> miss_hashes;
-  std::vector<std::uint64_t> codes;  // [misses, words]
+  std::vector<std::uint64_t> codes;    // [misses, words]
+  std::vector<unsigned char> kept;     // bottlenecks of the misses of all parts, see keep_rows()
+  std::vector<std::uint32_t> kept_of;  // [positions]
 
   FloatBuffer carry;                 // [widths.state]
   FloatBuffer attention;             // [A, positions of the longest text]
@@ -61,6 +64,12 @@ struct Workspace {
   struct Int8 {
     std::vector<const std::int32_t*> products;  // [positions] token_rows
     std::vector<std::size_t> fresh;             // those of misses without a known bottleneck
+    std::vector<const std::int32_t*> known;     // [fresh] sums of their words, or null
+    std::vector<std::uint32_t> word_of;         // [fresh] their words among those of no known sums
+    std::vector<std::size_t> words;             // first position of each of these
+    std::vector<std::uint64_t> word_hashes;     // of each of these
+    Buffer<std::int32_t> word_sums;             // [words, widths.bottleneck]
+    Buffer<std::int32_t> sums;                  // [fresh ones of a part, widths.bottleneck]
     Buffer<std::int8_t> ternary;                // [fresh ones of a part, F padded]
     Buffer<std::uint8_t> features;              // the same as bytes
     Buffer<std::uint8_t> fresh_bottleneck;      // [fresh, widths.bottleneck]

@@ -73,23 +73,24 @@ void test_linear(const Int8Kernels& kernels) {
         args.columns = args.output_stride = columns;
         args.count = count;
         args.output = found.data();
+        args.ternary = ternary;
         kernels.linear(args);
         const auto multiplier = real(columns, 1e-3f), bias = real(columns, 200.0f);
+        const auto others = whole<std::int32_t>(count * columns, -50000, 50000);
+        const std::int32_t* before = count % 4 < 2 ? nullptr : others.data();
         std::vector<std::uint8_t> bytes(count * columns);
-        kernels.relu({args, multiplier.data(), bias.data(), bytes.data(), ternary});
+        kernels.relu({args, before, multiplier.data(), bias.data(), bytes.data()});
         bool equal = true;
         for (std::size_t i = 0; i < count; ++i) {
           for (std::size_t c = 0; c < columns; ++c) {
-            const auto sum_from = [&](int offset) {
-              std::int64_t sum = init[c];
-              for (std::size_t d = 0; d < depth; ++d) {
-                sum += std::int64_t{input[i * depth + d] - offset} * weights[c * depth + d];
-              }
-              return sum;
-            };
-            equal &= found[i * columns + c] == sum_from(kernels.input_offset);
             const int offset = ternary ? kernels.ternary_offset : kernels.input_offset;
-            const float scaled = static_cast<float>(sum_from(offset)) * multiplier[c];
+            std::int64_t sum = init[c];
+            for (std::size_t d = 0; d < depth; ++d) {
+              sum += std::int64_t{input[i * depth + d] - offset} * weights[c * depth + d];
+            }
+            equal &= found[i * columns + c] == sum;
+            if (before) sum += before[i * columns + c];
+            const float scaled = static_cast<float>(sum) * multiplier[c];
             const float y = std::fmin(std::fmax(scaled + bias[c], 0.0f), 255.0f);
             equal &= bytes[i * columns + c] == std::nearbyint(y);
           }
