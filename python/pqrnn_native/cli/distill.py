@@ -25,7 +25,7 @@ _STUDENT: dict[str, Any] = {
     "feature_size": 8192,
     "ngram_size": 2048,
     "ngram_runs": False,
-    "bottleneck_size": 192,
+    "bottleneck_size": 320,
     "state_size": 128,
     "kernel_size": 2,
     "num_layers": 1,
