@@ -97,9 +97,8 @@ def test_features_product_is_off_by_half_a_step_of_each_weight_at_most() -> None
     steps = weight.abs().amax(1) / 127
     bound = features.abs().sum(1)[:, None] * steps / 2 + found.abs() * 2**-8
     assert (found - wanted).abs().le(bound).all()
-    assert not torch.equal(
-        found, wanted.bfloat16().double()
-    )  # it is the bytes that were multiplied
+    # It is the bytes that were multiplied.
+    assert not torch.equal(found, wanted.bfloat16().double())
 
 
 def test_gradients_of_features_product_are_right_on_average() -> None:

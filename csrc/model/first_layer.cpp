@@ -62,26 +62,24 @@ void run_products(const Network& network, Workspace& work) {
 }
 
 // work.real.products of all positions in the range.
-void resolve(const Network& network, Workspace& work, Range range, Visit visit) {
+void resolve(const Network& network, Workspace& work, Range range, bool again) {
   const std::size_t width = network.weights.widths.bottleneck;
   const std::size_t row_bytes = network.weights.first.row * sizeof(float);
   FloatBuffer& rows = work.real.token_bottleneck;
   find_tokens(network.projector, network.cache, work, range);
   if (!work.misses.empty()) {
     rows.resize(work.misses.size() * width);
-    if (visit == Visit::again) {
+    if (again) {
       take_rows(work, rows.data(), width * sizeof(float));
     } else {
       run_bottleneck(network, work);
+      keep_rows(work, range, rows.data(), width * sizeof(float));
     }
-    if (visit == Visit::first) keep_rows(work, range, rows.data(), width * sizeof(float));
     run_products(network, work);
   }
   const float* products = work.real.token_products.data();
   place_tokens(work, range, products, row_bytes);
-  if (visit != Visit::again) {
-    offer_tokens(network.projector, network.cache, work, products, row_bytes);
-  }
+  if (!again) offer_tokens(network.projector, network.cache, work, products, row_bytes);
   for (std::size_t i = range.begin; i < range.end; ++i) {
     work.real.products[i] = static_cast<const float*>(work.token_rows[i]);
   }
@@ -116,9 +114,8 @@ bool run_first_layer(const Network& network, Workspace& work, Stop& stop, float*
   args.output_stride = widths.layer;
   args.products = work.real.products.data();
   const std::size_t parts = (count + kPartPositions - 1) / kPartPositions;
-  const bool twice = parts > 1 && config.directions() > 1;
   work.kept.clear();
-  work.kept_of.resize(twice ? count : 0);
+  work.kept_of.resize(parts > 1 && config.directions() > 1 ? count : 0);
   for (std::size_t direction = 0; direction < config.directions(); ++direction) {
     args.backward = direction == 1;
     args.offset = direction * network.weights.first.direction;
@@ -129,10 +126,9 @@ bool run_first_layer(const Network& network, Workspace& work, Stop& stop, float*
       args.end = std::min(args.begin + kPartPositions, count);
       const std::size_t reach = config.kernel_size - 1;
       if (parts > 1 || !args.backward) {
-        const Visit visit = !twice ? Visit::only : args.backward ? Visit::again : Visit::first;
         resolve(network, work,
                 {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)},
-                visit);
+                args.backward);
         if (config.skip && !args.backward) copy_bottleneck(network, work, {args.begin, args.end});
       }
       network.kernels.dense.taps(args);

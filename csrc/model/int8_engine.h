@@ -58,7 +58,7 @@ class Int8Engine final : public Engine {
                     std::size_t width) const;
   void spread_extras(Workspace& work, std::size_t place, std::size_t position) const;
   void run_products(Workspace& work) const;
-  void resolve(Workspace& work, Range range, Visit visit) const;
+  void resolve(Workspace& work, Range range, bool again) const;
   bool run_first_layer(Workspace& work, Stop& stop, std::uint8_t* output) const;
   bool run_direction(const Int8Columns& weights, bool backward, const std::uint8_t* input,
                      std::uint8_t* output, Workspace& work, Stop& stop) const;

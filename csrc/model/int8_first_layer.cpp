@@ -29,24 +29,24 @@ void Int8Engine::run_products(Workspace& work) const {
 }
 
 // work.whole.products of all positions in the range.
-void Int8Engine::resolve(Workspace& work, Range range, Visit visit) const {
+void Int8Engine::resolve(Workspace& work, Range range, bool again) const {
   const std::size_t width = weights_.widths.bottleneck;
   const std::size_t row_bytes = weights_.first.row * sizeof(std::int32_t);
   Buffer<std::uint8_t>& rows = work.whole.token_bottleneck;
   find_tokens(projector_, cache_, work, range);
   if (!work.misses.empty()) {
     rows.resize(work.misses.size() * width);
-    if (visit == Visit::again) {
+    if (again) {
       take_rows(work, rows.data(), width);
     } else {
       run_bottleneck(work);
+      keep_rows(work, range, rows.data(), width);
     }
-    if (visit == Visit::first) keep_rows(work, range, rows.data(), width);
     run_products(work);
   }
   const std::int32_t* products = work.whole.token_products.data();
   place_tokens(work, range, products, row_bytes);
-  if (visit != Visit::again) offer_tokens(projector_, cache_, work, products, row_bytes);
+  if (!again) offer_tokens(projector_, cache_, work, products, row_bytes);
   for (std::size_t i = range.begin; i < range.end; ++i) {
     work.whole.products[i] = static_cast<const std::int32_t*>(work.token_rows[i]);
     if (!config_.skip) continue;
@@ -75,9 +75,8 @@ bool Int8Engine::run_first_layer(Workspace& work, Stop& stop, std::uint8_t* outp
   args.carry = work.carry.data();
   args.output_stride = widths.layer;
   const std::size_t parts = (count + kPartPositions - 1) / kPartPositions;
-  const bool twice = parts > 1 && config_.directions() > 1;
   work.kept.clear();
-  work.kept_of.resize(twice ? count : 0);
+  work.kept_of.resize(parts > 1 && config_.directions() > 1 ? count : 0);
   for (std::size_t direction = 0; direction < config_.directions(); ++direction) {
     args.backward = direction == 1;
     args.offset = direction * weights_.first.direction;
@@ -89,9 +88,8 @@ bool Int8Engine::run_first_layer(Workspace& work, Stop& stop, std::uint8_t* outp
       args.begin = kPartPositions * (args.backward ? parts - 1 - i : i);
       args.end = std::min(args.begin + kPartPositions, count);
       if (parts > 1 || !args.backward) {
-        const Visit visit = !twice ? Visit::only : args.backward ? Visit::again : Visit::first;
         resolve(work, {args.begin - std::min(reach, args.begin), std::min(args.end + reach, count)},
-                visit);
+                args.backward);
       }
       kernels_.int8.taps(args);
     }

@@ -71,6 +71,7 @@ void offer_tokens(const Projector& projector, TokenCache& cache, const Workspace
 }
 
 void keep_rows(Workspace& work, Range range, const void* rows, std::size_t row_bytes) {
+  if (work.kept_of.empty()) return;
   const auto* first = static_cast<const unsigned char*>(rows);
   const std::size_t before = work.kept.size() / row_bytes;
   work.kept.insert(work.kept.end(), first, first + work.misses.size() * row_bytes);

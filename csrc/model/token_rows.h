@@ -45,10 +45,9 @@ void offer_tokens(const Projector& projector, TokenCache& cache, const Workspace
                   const void* rows, std::size_t row_bytes);
 
 // Of several parts, the backward direction comes by once more, from the last to the first. What
-// the forward one has computed of the misses of the range is kept for it, `row_bytes` each; then
-// take_rows() has the rows of all misses that find_tokens() says there are.
-enum class Visit { only, first, again };
-
+// the forward one has computed of the misses of the range is kept for it, `row_bytes` each, where
+// work.kept_of has a place for each position; then take_rows() has the rows of all misses that
+// find_tokens() says there are.
 void keep_rows(Workspace& work, Range range, const void* rows, std::size_t row_bytes);
 void take_rows(const Workspace& work, void* rows, std::size_t row_bytes);
 

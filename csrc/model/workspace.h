@@ -35,7 +35,7 @@ struct Workspace {
   std::vector<std::uint64_t> miss_hashes;
   std::vector<std::uint64_t> codes;    // [misses, words]
   std::vector<unsigned char> kept;     // bottlenecks of the misses of all parts, see keep_rows()
-  std::vector<std::uint32_t> kept_of;  // [positions]
+  std::vector<std::uint32_t> kept_of;  // [positions], or empty
 
   FloatBuffer carry;                 // [widths.state]
   FloatBuffer attention;             // [A, positions of the longest text]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["dense", "features_product", "linear", "product_dtype"]
+__all__ = ["byte_step", "dense", "features_product", "linear", "product_dtype"]
 
 _ROWS = 64
 _LARGEST = 127  # of the bytes that weights and gradients are rounded to
@@ -102,7 +102,7 @@ class _ByteProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(features)
-        unit = _unit(weight, 1)
+        unit = byte_step(weight, (1,))
         low = (weight / unit).round_().to(torch.int8)
         return (torch._int_mm(features, low.t()) * unit.t()).to(torch.bfloat16)
 
@@ -111,15 +111,15 @@ class _ByteProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
         (features,) = ctx.saved_tensors
         grad = grad.float()
-        unit = _unit(grad, 0)
+        unit = byte_step(grad, (0,))
         low = (grad / unit).add_(torch.rand_like(grad)).floor_().clamp_(-_LARGEST, _LARGEST)
         return None, torch._int_mm(low.to(torch.int8).t().contiguous(), features) * unit.t()
 
 
-def _unit(x: Tensor, dim: int) -> Tensor:
-    """The step of a grid of bytes for each slice; 1 for those of zeros."""
-    largest = x.abs().amax(dim, keepdim=True)
-    return torch.where(largest > 0, largest / _LARGEST, 1.0)
+def byte_step(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The step of the grid -127..127 that just holds x, of size 1 in ``dims``; 1 for zeros."""
+    step = x.detach().abs().amax(dims, keepdim=True) / _LARGEST
+    return torch.where(step == 0, 1.0, step)
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:

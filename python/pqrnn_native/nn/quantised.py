@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import functional
 from .exact import TANH_LIMIT, rational_tanh
 from .portable import padded, valid_places
-from .products import linear
+from .products import byte_step, linear
 
 __all__ = ["GridRange", "fake_linear", "gate_states", "on_grid", "whole_weight"]
 
@@ -71,8 +71,7 @@ def whole_weight(weight: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]
         Whole numbers, of the weight's shape, with its gradient divided by the scale; and the scale,
         without gradients, of size 1 in ``dims``.
     """
-    scale = weight.detach().abs().amax(dims, keepdim=True) / 127
-    scale = torch.where(scale == 0, 1.0, scale)
+    scale = byte_step(weight, dims)
     return rounded(weight / scale), scale
 
 
