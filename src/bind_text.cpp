@@ -30,15 +30,13 @@ E choose(const char* argument, const std::string& name,
                         "'");
 }
 
-std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::string& split,
-                                        const std::string& hash, const std::string& char_mode,
-                                        bool lower, bool bos, bool eos, long long max_tokens,
-                                        std::string vocabulary, bool alphabetic_only,
-                                        bool normalize_repetition, bool normalize_spaces,
-                                        std::string separators, float first_cap, float all_caps,
-                                        int novelty_bits, int doc_size_levels, float distortion,
-                                        bool split_apostrophes, std::size_t ngram_size,
-                                        int ngram_min, int ngram_max, bool ngram_runs) {
+std::shared_ptr<Operator> make_operator(
+    std::size_t feature_size, const std::string& split, const std::string& hash,
+    const std::string& char_mode, bool lower, bool bos, bool eos, long long max_tokens,
+    std::string vocabulary, bool alphabetic_only, bool normalize_repetition, bool normalize_spaces,
+    std::string separators, float first_cap, float all_caps, int novelty_bits, int doc_size_levels,
+    float distortion, bool split_apostrophes, std::size_t ngram_size, int ngram_min, int ngram_max,
+    bool ngram_runs, std::size_t token_hashes, std::size_t ngram_hashes) {
   using pqrnn::CharMode;
   using pqrnn::Hash;
   using pqrnn::Split;
@@ -76,6 +74,8 @@ std::shared_ptr<Operator> make_operator(std::size_t feature_size, const std::str
   s.ngram_min = ngram_min;
   s.ngram_max = ngram_max;
   s.ngram_runs = ngram_runs;
+  s.token_hashes = token_hashes;
+  s.ngram_hashes = ngram_hashes;
   raise_if_error(s.validate());
   return std::make_shared<Operator>(std::move(s));
 }
@@ -216,6 +216,7 @@ void bind_text(py::module_& m) {
       .def_property_readonly("positions",
                              [](const Batch& batch) { return batch.projected.positions; })
       .def("unique", &unique)
+      .def("nonzero", &Batch::nonzero)
       .def("write_ragged", &Batch::write_ragged<std::int8_t>, py::arg("out").noconvert())
       .def("write_ragged", &Batch::write_ragged<std::uint8_t>, py::arg("out").noconvert())
       .def("write_ragged", &Batch::write_ragged<float>, py::arg("out").noconvert())
@@ -228,7 +229,8 @@ void bind_text(py::module_& m) {
            py::arg("normalize_repetition"), py::arg("normalize_spaces"), py::arg("separators"),
            py::arg("first_cap"), py::arg("all_caps"), py::arg("novelty_bits"),
            py::arg("doc_size_levels"), py::arg("distortion"), py::arg("split_apostrophes"),
-           py::arg("ngram_size"), py::arg("ngram_min"), py::arg("ngram_max"), py::arg("ngram_runs"))
+           py::arg("ngram_size"), py::arg("ngram_min"), py::arg("ngram_max"), py::arg("ngram_runs"),
+           py::arg("token_hashes"), py::arg("ngram_hashes"))
       .def("project", &project, py::arg("texts"), py::arg("random"), py::arg("seed"))
       .def("project_tokens", &project_tokens, py::arg("token_lists"), py::arg("random"),
            py::arg("seed"))

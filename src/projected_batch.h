@@ -23,6 +23,13 @@ struct Draws {
   std::optional<std::uint64_t> seed;
 };
 
+template <typename T>
+Array<T> array_of(const std::vector<T>& values) {
+  Array<T> array(static_cast<pybind11::ssize_t>(values.size()));
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
 class Operator {
  public:
   explicit Operator(pqrnn::ProjectionSettings settings) : projector(std::move(settings)) {}
@@ -71,6 +78,17 @@ struct Batch {
     T* const data = out.mutable_data();
     const pybind11::gil_scoped_release release;
     owner->projector.features(projected, 0, projected.positions, data);
+  }
+
+  // Starts of the rows, columns and signs of the features that are not zero.
+  pybind11::tuple nonzero() const {
+    pqrnn::Nonzero found;
+    {
+      const pybind11::gil_scoped_release release;
+      owner->projector.nonzero(projected, found);
+    }
+    return pybind11::make_tuple(array_of(found.starts), array_of(found.columns),
+                                array_of(found.signs));
   }
 
   // out [texts, steps, F], zero past each text's end.

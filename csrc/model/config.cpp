@@ -218,6 +218,8 @@ Status read_projection(JsonReader& json, ProjectionSettings& settings) {
     fields.on_integer("ngram_min", settings.ngram_min);
     fields.on_integer("ngram_max", settings.ngram_max);
     fields.on_bool("ngram_runs", settings.ngram_runs);
+    fields.on_integer("token_hashes", settings.token_hashes);
+    fields.on_integer("ngram_hashes", settings.ngram_hashes);
     fields.finish_key();
   }
   return fields.status();

@@ -158,7 +158,7 @@ void Int8Engine::run_words(Workspace& work) const {
     args.count = std::min(rows, words - first);
     for (std::size_t i = 0; i < args.count; ++i) {
       const std::uint64_t* seed = token_seed(projector_, work, whole.words[first + i]);
-      kernels_.expand.extend(seed, 1, projector_.whole_words(), work.codes.data());
+      projector_.expand_whole(seed, projector_.seed_words(), 1, work.codes.data());
       spread_codes(work, i, work.codes.data(), width);
     }
     args.input = whole.features.data();

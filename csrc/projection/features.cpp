@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/kernels.h"
+#include "projection/hashed.h"
 #include "projection/hash.h"
 #include "projection/projector.h"
 
@@ -29,19 +30,20 @@ void for_each_block(const Projector& projector, const std::uint64_t* seeds, std:
   const std::size_t pairs = std::max<std::size_t>((words + 1) / 2, 1);
   const std::size_t block = std::max<std::size_t>(kBlockWords / (2 * pairs), 1);
   const bool murmur = projector.settings().hash == Hash::murmur;
+  const bool hashed = projector.settings().token_hashes > 0;
   const bool gaps = murmur && seed_words > 2;  // n-grams lie between the fingerprints
   std::uint64_t codes[std::max(kBlockWords, kMaxWords)];
   std::uint64_t fingerprints[kBlockWords];
   for (std::size_t row = 0; row < count; row += block) {
     const std::size_t rows = std::min(block, count - row);
-    if (gaps) {
+    if (gaps && !hashed) {
       for (std::size_t r = 0; r < rows; ++r) {
         fingerprints[2 * r] = seeds[(row + r) * seed_words];
         fingerprints[2 * r + 1] = seeds[(row + r) * seed_words + 1];
       }
       kernels().expand.extend(fingerprints, rows, words, codes);
     } else if (murmur) {
-      kernels().expand.extend(seeds + 2 * row, rows, words, codes);
+      projector.expand_whole(seeds + row * seed_words, seed_words, rows, codes);
     } else {
       for (std::size_t r = 0; r < rows; ++r) {
         std::memcpy(codes + r * words, seeds + (row + r) * seed_words, words * sizeof(*codes));
@@ -86,6 +88,15 @@ void write_extras(const Projector& projector, const Projected& in, std::size_t f
   }
 }
 
+// Calls each(column, sign) for the features of a code word from column `first` on.
+template <typename Each>
+void for_each_feature(std::uint64_t word, std::size_t first, const Each& each) {
+  for (std::size_t column = first; word != 0; word >>= 2, ++column) {
+    const std::uint64_t group = word & 3;
+    if (group == kPlus || group == kMinus) each(column, group == kPlus ? 1 : -1);
+  }
+}
+
 // A value of the on-device coding with scale 1/127 and zero point 127, rounded half away from zero.
 std::uint8_t quantize_extra(float value) {
   const float scaled = value * 127.0f + (value < 0 ? -0.5f : 0.5f);
@@ -123,6 +134,25 @@ void Projector::features(const Projected& in, std::size_t first, std::size_t cou
     return cap_flag ? code_u8(static_cast<int>(value)) : quantize_extra(value);
   };
   write_extras(*this, in, first, count, quantize, out);
+}
+
+void Projector::nonzero(const Projected& in, Nonzero& out) const {
+  std::vector<std::uint64_t> codes(words());
+  out.starts.assign(1, 0);
+  out.columns.clear();
+  out.signs.clear();
+  const std::size_t width = settings().feature_size;
+  for (std::size_t row = 0; row < in.positions; ++row) {
+    expand(in.seeds.data() + row * seed_words(), 1, codes.data());
+    for (std::size_t w = 0; w < codes.size(); ++w) {
+      for_each_feature(codes[w], 32 * w, [&](std::size_t column, int sign) {
+        if (column >= width) return;
+        out.columns.push_back(static_cast<std::int64_t>(column));
+        out.signs.push_back(static_cast<std::int8_t>(sign));
+      });
+    }
+    out.starts.push_back(static_cast<std::int64_t>(out.columns.size()));
+  }
 }
 
 }  // namespace pqrnn

@@ -36,7 +36,8 @@ void NgramRun::add(std::string_view word) {
 Ngrams::Ngrams(const ProjectionSettings& settings)
     : words_(settings.ngram_size / 32),
       min_(static_cast<std::size_t>(settings.ngram_min)),
-      max_(static_cast<std::size_t>(settings.ngram_max)) {
+      max_(static_cast<std::size_t>(settings.ngram_max)),
+      hashed_(settings.ngram_size, settings.ngram_hashes) {
   const std::size_t count = std::max<std::size_t>(settings.ngram_size / 512, 1);
   for (std::size_t part = 0; part < count; ++part) {
     const std::size_t first = part * words_ / count;
@@ -44,7 +45,7 @@ Ngrams::Ngrams(const ProjectionSettings& settings)
   }
 }
 
-template <bool kOnePart>
+template <Ngrams::Way way>
 inline void Ngrams::write(std::uint64_t hash, std::uint64_t* codes) const {
   const auto write_part = [&](Part part) {
     hash = mix(hash) * kMul2;
@@ -52,12 +53,13 @@ inline void Ngrams::write(std::uint64_t hash, std::uint64_t* codes) const {
     hash = mix(hash) * kMul1;
     word |= signed_groups(hash);
   };
-  if (kOnePart) return write_part({0, words_});
+  if constexpr (way == Way::one_part) return write_part({0, words_});
+  if constexpr (way == Way::hashed) return hashed_.write(hash, codes);
   for (const Part part : parts_) write_part(part);
 }
 
 // The n-grams that have a character at `begin` <= place < `end`, by the place they start at.
-template <std::size_t kMin, std::size_t kMax, bool kOnePart>
+template <std::size_t kMin, std::size_t kMax, Ngrams::Way way>
 void Ngrams::write_token(const char32_t* run, std::size_t size, std::size_t begin, std::size_t end,
                          std::uint64_t* codes) const {
   const std::size_t min = kMin ? kMin : min_, max = kMax ? kMax : max_;
@@ -65,7 +67,7 @@ void Ngrams::write_token(const char32_t* run, std::size_t size, std::size_t begi
     std::uint64_t hash = kMul2;
     for (std::size_t n = 1; n <= longest; ++n) {
       hash = (hash ^ run[i + n - 1]) * kMul1;
-      if (n >= shortest) write<kOnePart>(hash, codes);
+      if (n >= shortest) write<way>(hash, codes);
     }
   };
   // From where even the shortest reach the token; from where the longest pass the end of the run.
@@ -84,16 +86,21 @@ void Ngrams::finish(NgramRun& run, std::uint64_t* codes, std::size_t stride) con
   const char32_t* const characters = run.characters_.data();
   const std::size_t size = run.size_ + 1;
   const bool usual = min_ == 2 && max_ == 4, one_part = parts_.size() == 1;
+  const bool hashed = hashed_.hashes() > 0;
   std::size_t begin = 1;
   for (const std::size_t end : run.ends_) {
     if (begin == end) {
       // no character is left
+    } else if (usual && hashed) {
+      write_token<2, 4, Way::hashed>(characters, size, begin, end, codes);
+    } else if (hashed) {
+      write_token<0, 0, Way::hashed>(characters, size, begin, end, codes);
     } else if (usual && one_part) {
-      write_token<2, 4, true>(characters, size, begin, end, codes);
+      write_token<2, 4, Way::one_part>(characters, size, begin, end, codes);
     } else if (usual) {
-      write_token<2, 4, false>(characters, size, begin, end, codes);
+      write_token<2, 4, Way::parts>(characters, size, begin, end, codes);
     } else {
-      write_token<0, 0, false>(characters, size, begin, end, codes);
+      write_token<0, 0, Way::parts>(characters, size, begin, end, codes);
     }
     codes += stride;
     begin = end;

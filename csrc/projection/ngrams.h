@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "projection/hashed.h"
 #include "projection/settings.h"
 
 namespace pqrnn {
@@ -58,9 +59,12 @@ class Ngrams {
     std::size_t count;
   };
 
-  template <bool kOnePart>
+  // How n-grams are written: into one word; into a word of each part; as hashed features.
+  enum class Way { one_part, parts, hashed };
+
+  template <Way way>
   void write(std::uint64_t hash, std::uint64_t* codes) const;
-  template <std::size_t kMin, std::size_t kMax, bool kOnePart>
+  template <std::size_t kMin, std::size_t kMax, Way way>
   void write_token(const char32_t* run, std::size_t size, std::size_t begin, std::size_t end,
                    std::uint64_t* codes) const;
 
@@ -68,6 +72,7 @@ class Ngrams {
   std::size_t min_;
   std::size_t max_;
   std::vector<Part> parts_;
+  HashedFeatures hashed_;
 };
 
 }  // namespace pqrnn

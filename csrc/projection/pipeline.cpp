@@ -18,7 +18,10 @@ float cap_value(float p, bool flag, RandomStreams* random) {
 
 }  // namespace
 
-Projector::Impl::Impl(ProjectionSettings s) : settings(std::move(s)), ngrams(settings) {
+Projector::Impl::Impl(ProjectionSettings s)
+    : settings(std::move(s)),
+      ngrams(settings),
+      hashed(settings.feature_size - settings.ngram_size, settings.token_hashes) {
   fold.lower = settings.lower;
   fold.alphabetic_only = settings.alphabetic_only;
   fold.replace_ill_formed = settings.split == Split::words;

@@ -94,11 +94,11 @@ void Projector::expand(const std::uint64_t* seeds, std::size_t count, std::uint6
   if (ngram_words > 0) {
     for (std::size_t p = 0; p < count; ++p) {
       const std::uint64_t* const seed = seeds + p * impl_->seed_words;
-      kernels().expand.extend(seed, 1, impl_->whole_words, codes + p * width);
+      expand_whole(seed, impl_->seed_words, 1, codes + p * width);
       std::copy_n(seed + 2, ngram_words, codes + p * width + impl_->whole_words);
     }
   } else if (settings().hash == Hash::murmur) {
-    kernels().expand.extend(seeds, count, width, codes);
+    expand_whole(seeds, impl_->seed_words, count, codes);
   } else {
     for (std::size_t p = 0; p < count; ++p) {
       std::copy_n(seeds + p * impl_->seed_words, width, codes + p * width);
@@ -107,6 +107,23 @@ void Projector::expand(const std::uint64_t* seeds, std::size_t count, std::uint6
   for (const auto& [extra, column] : impl_->extras) {
     for (std::size_t p = 0; p < count; ++p) {
       codes[p * width + column / 32] &= ~(std::uint64_t{3} << (2 * (column % 32)));
+    }
+  }
+}
+
+void Projector::expand_whole(const std::uint64_t* fingerprints, std::size_t stride,
+                             std::size_t count, std::uint64_t* codes) const {
+  const std::size_t width = impl_->whole_words;
+  if (impl_->hashed.hashes() > 0) {
+    std::fill_n(codes, count * width, 0);
+    for (std::size_t i = 0; i < count; ++i) {
+      impl_->hashed.write(fingerprints[i * stride], codes + i * width);
+    }
+  } else if (stride == 2) {
+    kernels().expand.extend(fingerprints, count, width, codes);
+  } else {
+    for (std::size_t i = 0; i < count; ++i) {
+      kernels().expand.extend(fingerprints + i * stride, 1, width, codes + i * width);
     }
   }
 }
@@ -140,6 +157,11 @@ void Projector::codes(std::string_view word, std::vector<std::uint64_t>& out) co
   const ProjectionSettings& s = settings();
   out.assign(emitted_words(s.hash, s.feature_size), 0);
   hash_word(s.hash, s.char_mode, word, s.feature_size, out.data());
+  if (s.token_hashes > 0) {
+    const std::uint64_t fingerprint[] = {out[0], out[1]};
+    out.resize(impl_->words);
+    expand_whole(fingerprint, 2, 1, out.data());
+  }
   if (s.ngram_size == 0) return;
   out.resize(impl_->whole_words);
   out.resize(impl_->words, 0);

@@ -52,6 +52,13 @@ struct RandomStreams {
   static RandomStreams for_text(std::uint64_t seed, std::string_view text);
 };
 
+// Rows of features without their zeros.
+struct Nonzero {
+  std::vector<std::int64_t> starts;   // [rows + 1] of each row in the other two
+  std::vector<std::int64_t> columns;  // [starts[rows]]
+  std::vector<std::int8_t> signs;     // +1 or -1
+};
+
 class Projector {
  public:
   // `settings` must have passed validate().
@@ -80,6 +87,11 @@ class Projector {
   // Codes [count, words()] of `count` seeds, as project() writes them.
   void expand(const std::uint64_t* seeds, std::size_t count, std::uint64_t* codes) const;
 
+  // The same of whole tokens alone, [count, whole_words()], for murmur. The fingerprints stand
+  // `stride` words apart.
+  void expand_whole(const std::uint64_t* fingerprints, std::size_t stride, std::size_t count,
+                    std::uint64_t* codes) const;
+
   // Adds the positions of one more text, without codes. `random` may be null: as project().
   void append(std::string_view text, RandomStreams* random, Projected& out) const;
 
@@ -93,6 +105,9 @@ class Projector {
   void features(const Projected& in, std::size_t first, std::size_t count, std::int8_t* out) const;
   void features(const Projected& in, std::size_t first, std::size_t count, std::uint8_t* out) const;
   void features(const Projected& in, std::size_t first, std::size_t count, float* out) const;
+
+  // The features that are not zero, row by row in ascending order, without the extra ones.
+  void nonzero(const Projected& in, Nonzero& out) const;
 
   // The intermediate stages of one text: raw tokens; the words that are hashed, tags included.
   void tokens(std::string_view text, std::vector<std::string>& out) const;

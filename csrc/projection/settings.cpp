@@ -1,5 +1,7 @@
 #include "projection/settings.h"
 
+#include <algorithm>
+
 namespace pqrnn {
 namespace {
 
@@ -48,6 +50,21 @@ Status ProjectionSettings::validate() const {
   }
   if (ngram_max < ngram_min || ngram_max > 8) {
     return refuse("ngram_max", std::to_string(ngram_max), "between ngram_min and 8");
+  }
+  if (token_hashes > 0 && hash != Hash::murmur) {
+    return Status::error(Code::invalid_argument, "token_hashes above 0 needs hash='murmur'");
+  }
+  if (token_hashes > 0 && feature_size % 32 != 0) {
+    return refuse("feature_size", std::to_string(feature_size),
+                  "a multiple of 32 with token_hashes");
+  }
+  if (ngram_hashes > (ngram_size > 0 ? ngram_size : feature_size)) {
+    return refuse("ngram_hashes", std::to_string(ngram_hashes),
+                  "at most ngram_size, or feature_size without n-grams");
+  }
+  if (token_hashes > feature_size - std::min(ngram_size, feature_size)) {
+    return refuse("token_hashes", std::to_string(token_hashes),
+                  "at most feature_size less ngram_size");
   }
   if (ngram_size == 0) return {};
   if (ngram_size > feature_size || ngram_size % 32 != 0) {

@@ -38,7 +38,9 @@ struct ProjectionSettings {
   std::size_t ngram_size = 0;  // the last features, made of character n-grams; multiple of 32
   int ngram_min = 2;           // characters of an n-gram, 1..8
   int ngram_max = 4;
-  bool ngram_runs = true;  // n-grams reach into tokens that follow without a gap
+  bool ngram_runs = true;        // n-grams reach into tokens that follow without a gap
+  std::size_t token_hashes = 0;  // non-zero features of a whole token; 0: half of them
+  std::size_t ngram_hashes = 0;  // of an n-gram; 0: 32 of every 512
 
   // Ranges and combinations; the message names the field and its value.
   Status validate() const;

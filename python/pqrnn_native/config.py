@@ -140,6 +140,11 @@ class ProjectionConfig:
         ngram_min: Characters of the shortest n-gram, 1 to 8.
         ngram_max: Characters of the longest n-gram, ``ngram_min`` to 8.
         ngram_runs: n-grams reach into the tokens that follow, or go before, without a gap.
+        token_hashes: Features of a whole token that are not zero, each chosen by a hash function;
+            0: about half of them. Above 0, ``feature_size`` must be a multiple of 32 and ``hash``
+            ``"murmur"``.
+        ngram_hashes: The same of each n-gram; 0: 32 of every 512. Without ``ngram_size`` it says
+            nothing.
 
     Raises:
         TypeError: A field is of the wrong type.
@@ -169,6 +174,8 @@ class ProjectionConfig:
     ngram_min: int = 2
     ngram_max: int = 4
     ngram_runs: bool = True
+    token_hashes: int = 0
+    ngram_hashes: int = 0
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -191,6 +198,7 @@ class ProjectionConfig:
                 f"split_apostrophes=True needs split='words', got split={self.split!r}"
             )
         self._check_ngrams()
+        self._check_hashes()
         # Extra feature number n (from the end) needs that many columns.
         for columns, name in enumerate(
             ("novelty_bits", "doc_size_levels", "first_cap", "all_caps"), start=1
@@ -217,6 +225,19 @@ class ProjectionConfig:
         if self.ngram_size and self.hash != "murmur":
             raise ValueError(
                 f"hash must be 'murmur' with ngram_size={self.ngram_size!r}, got {self.hash!r}"
+            )
+
+    def _check_hashes(self) -> None:
+        _check_range(self, "token_hashes", 0, self.feature_size - self.ngram_size)
+        _check_range(self, "ngram_hashes", 0, self.ngram_size or self.feature_size)
+        if self.token_hashes and self.feature_size % 32:
+            raise ValueError(
+                f"feature_size must be a multiple of 32 with token_hashes={self.token_hashes!r}, "
+                f"got {self.feature_size!r}"
+            )
+        if self.token_hashes and self.hash != "murmur":
+            raise ValueError(
+                f"hash must be 'murmur' with token_hashes={self.token_hashes!r}, got {self.hash!r}"
             )
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from . import _core as native
 from .config import Char, Hash, ProjectionConfig, Split
 
-__all__ = ["Projection", "english_tokens"]
+__all__ = ["Nonzero", "Projection", "english_tokens"]
 
 Text: TypeAlias = str | bytes
 Texts: TypeAlias = str | bytes | Iterable[str] | Iterable[bytes]
@@ -34,6 +34,21 @@ _PUBLISHED_NAMES = {
     "novelty_bits": "word_novelty_bits",
     "separators": "token_separators",
 }
+
+
+class Nonzero(NamedTuple):
+    """Rows of features without their zeros.
+
+    Attributes:
+        starts: int64 ``[rows + 1]``; row r has the entries ``starts[r]:starts[r + 1]`` of the
+            others.
+        columns: int64 ``[entries]``, ascending in a row.
+        signs: int8 ``[entries]``, +1 or -1.
+    """
+
+    starts: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    signs: npt.NDArray[np.int8]
 
 
 class Projection:
@@ -85,6 +100,9 @@ class Projection:
         ngram_runs: n-grams reach into tokens that follow, or go before, without a gap: a full stop,
             or the other words of a text without spaces. False: a token has the same features
             wherever it stands, which the engine needs to compute but once.
+        token_hashes: n > 0 gives a whole token n features that are not zero, each chosen by a hash
+            function of its own, instead of about half of all. ``hash="murmur"`` only.
+        ngram_hashes: The same for each n-gram, instead of 32 of every 512.
         allow_empty: False: a text without any position is an error.
 
     Raises:
@@ -125,6 +143,8 @@ class Projection:
         ngram_min: int = 2,
         ngram_max: int = 4,
         ngram_runs: bool = True,
+        token_hashes: int = 0,
+        ngram_hashes: int = 0,
         allow_empty: bool = True,
     ) -> None:
         config = ProjectionConfig(
@@ -151,6 +171,8 @@ class Projection:
             ngram_min=ngram_min,
             ngram_max=ngram_max,
             ngram_runs=ngram_runs,
+            token_hashes=token_hashes,
+            ngram_hashes=ngram_hashes,
         )
         if not isinstance(allow_empty, bool):
             raise TypeError(f"allow_empty must be bool, got {allow_empty!r}")
@@ -305,6 +327,31 @@ class Projection:
         rows = np.empty((distinct.positions, self.feature_size), kind)
         distinct.write_ragged(rows)
         return rows, index, batch.offsets
+
+    def ragged_nonzero(
+        self, texts: Texts, *, seed: int | None = None
+    ) -> tuple[Nonzero, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows of :meth:`ragged_unique` without their zeros, for ``token_hashes``.
+
+        Args:
+            texts: Texts; a single one counts as a batch of one.
+            seed: As in :meth:`ragged`.
+
+        Returns:
+            ``(nonzero, index, offsets)``. Of row r, ``nonzero.columns[a:b]`` are the features that
+            are not zero, ascending, and ``nonzero.signs[a:b]`` are they, +1 or -1, where
+            ``a, b = nonzero.starts[r : r + 2]``. Index and offsets as in :meth:`ragged_unique`.
+
+        Raises:
+            TypeError: As in :meth:`ragged`.
+            ValueError: As in :meth:`ragged`, or the projection has extra features.
+        """
+        if self._config.has_extras:
+            raise ValueError(f"ragged_nonzero() needs a projection without extras, got {self!r}")
+        batch = self._core.project(texts, True, _check_seed(seed))
+        self._check_positions(batch.offsets)
+        distinct, index = batch.unique()
+        return Nonzero(*distinct.nonzero()), index, batch.offsets
 
     def padded(
         self, texts: Texts, *, seed: int | None = None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _STUDENT: dict[str, Any] = {
     "feature_size": 8192,
     "ngram_size": 2048,
+    "token_hashes": 8,
+    "ngram_hashes": 2,
     "ngram_runs": False,
     "bottleneck_size": 320,
     "state_size": 128,
@@ -40,6 +42,8 @@ _STUDENT: dict[str, Any] = {
 _MODEL = (
     ("feature_size", int, "ternary features of a token"),
     ("ngram_size", int, "how many of these are made of character n-grams"),
+    ("token_hashes", int, "non-zero features of a whole token; 0: half of all"),
+    ("ngram_hashes", int, "non-zero features of an n-gram; 0: 32 of every 512"),
     ("bottleneck_size", int, "width of the dense bottleneck"),
     ("state_size", int, "QRNN state per direction"),
     ("kernel_size", int, "tokens a gate sees"),
@@ -186,7 +190,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> PQRNNConfig:
     given = {name: getattr(options, name) for name in _STUDENT}
-    names = ("feature_size", "ngram_size", "ngram_runs", "split_apostrophes")
+    names = (
+        "feature_size", "ngram_size", "token_hashes", "ngram_hashes", "ngram_runs",
+        "split_apostrophes",
+    )  # fmt: skip
     projection = ProjectionConfig(**{name: given.pop(name) for name in names})
     return PQRNNConfig(projection=projection, precision=options.precision, **given)
 

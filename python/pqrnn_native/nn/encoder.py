@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..config import PQRNNConfig
 from . import functional, ops, portable, quantised
 from .ops.layout import checked_probability
-from .products import dense, features_product
+from .products import dense, dense_features, features_product
 from .qrnn import gate_count, gate_product, glorot_
 from .synchronised import batch_moments, sum_taps
 
@@ -287,7 +287,8 @@ class PQRNNEncoder(nn.Module):
         """Encode ragged features.
 
         Args:
-            features: Features of all tokens, [tokens, F], of any real dtype.
+            features: Features of all tokens, [tokens, F], of any real dtype; a sparse matrix where
+                most are zero, see ``token_hashes`` of :class:`.ProjectionConfig`.
             offsets: int64 [n + 1]; text s has the rows ``offsets[s]:offsets[s + 1]``.
             index: int64 [tokens]: token t has the features ``features[index[t]]``, as from
                 ``Projection.ragged_unique``, so that a repeated word is multiplied once.
@@ -345,7 +346,7 @@ class PQRNNEncoder(nn.Module):
 
     def _whole_product(self, features: Tensor, index: Tensor | None) -> Tensor:
         weight, scale = quantised.whole_weight(self.bottleneck.weight, (1,))
-        features = features.to(weight.dtype)
+        features = dense_features(features).to(weight.dtype)
         if self.config.projection.has_extras:
             features = quantised.on_grid(features, -127, 127, 1 / 127)
         # Sums of thousands of whole numbers would lose their last ones in bfloat16.

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import PQRNNConfig
 from . import functional
 from .portable import padded, valid_places
+from .products import dense_features
 from .synchronised import sum_taps
 
 __all__ = ["forward", "rational_tanh"]
@@ -94,7 +95,7 @@ def _whole(tensors: Tensors, name: str) -> Tensor:
 
 def _bottleneck(config: PQRNNConfig, tensors: Tensors, features: Tensor) -> Tensor:
     unit = 127 if config.projection.has_extras else 1
-    x = (features.float().clamp(-1, 1) * unit).round().double()
+    x = (dense_features(features).float().clamp(-1, 1) * unit).round().double()
     products = (x @ _whole(tensors, "bottleneck.weight").T).float()
     grid = 255 / _number(tensors, "bottleneck.range")
     multiplier = tensors["bottleneck.weight_scale"].astype(np.float64) * grid / unit

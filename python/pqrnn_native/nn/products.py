@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["byte_step", "dense", "features_product", "linear", "product_dtype"]
+__all__ = [
+    "byte_step",
+    "dense",
+    "dense_features",
+    "features_product",
+    "linear",
+    "product_dtype",
+    "sparse_features",
+]
 
 _ROWS = 64
 _LARGEST = 127  # of the bytes that weights and gradients are rounded to
@@ -83,17 +91,49 @@ def features_product(features: Tensor, weight: Tensor) -> Tensor:
     backward pass gradients to 127 steps of the largest one of their column, up or down by chance,
     so that they are right on average.
 
+    Of sparse features, the rows of weights that they name are added up in float32.
+
     Args:
-        features: [rows, F], of any real dtype.
+        features: [rows, F], of any real dtype; strided, or sparse as :func:`sparse_features` makes
+            it.
         weight: [outputs, F].
 
     Returns:
         [rows, outputs], in the dtype that autocast asks for.
     """
+    if features.is_sparse:
+        return _sum_of_rows(features, weight).to(product_dtype(weight))
     if features.dtype == torch.int8 and features.shape[0] and _compiles(features):
         product: Tensor = _ByteProduct.apply(features, weight)
         return product
     return linear(features.to(product_dtype(weight)), weight)
+
+
+def sparse_features(starts: Tensor, columns: Tensor, signs: Tensor, size: int) -> Tensor:
+    """A sparse matrix [rows, size] of ``Projection.ragged_nonzero``: int64 [rows + 1], two [n]."""
+    count = len(starts) - 1
+    rows = torch.arange(count).repeat_interleave(starts.diff(), output_size=len(columns))
+    return torch.sparse_coo_tensor(
+        torch.stack((rows, columns)), signs, (count, size), check_invariants=False
+    )
+
+
+def dense_features(features: Tensor) -> Tensor:
+    """The same with all its zeros, in case that it is sparse."""
+    return features.to_dense() if features.is_sparse else features
+
+
+def _sum_of_rows(features: Tensor, weight: Tensor) -> Tensor:
+    rows, columns = features._indices()  # of a matrix that is not coalesced, but in order
+    starts = torch.bincount(rows, minlength=features.shape[0]).cumsum(0)
+    starts = torch.cat((starts.new_zeros(1), starts))[:-1]
+    return nn.functional.embedding_bag(
+        columns,
+        weight.t().contiguous(),
+        starts,
+        mode="sum",
+        per_sample_weights=features._values().to(weight.dtype),
+    )
 
 
 class _ByteProduct(torch.autograd.Function):

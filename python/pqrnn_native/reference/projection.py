@@ -154,6 +154,10 @@ def hash_word(word: bytes, config: ProjectionConfig) -> list[int]:
 def whole_codes(word: bytes, config: ProjectionConfig) -> list[int]:
     """Section 2."""
     word = word or b"<null>"
+    if config.token_hashes:
+        codes = [0] * ((config.feature_size - config.ngram_size) // 32)
+        add_hashed(codes, fingerprint(word, config.char)[0], config.token_hashes)
+        return codes
     if config.ngram_size:
         whole = config.feature_size - config.ngram_size
         return murmur(word, whole, config.char)[: whole // 32]
@@ -176,17 +180,30 @@ def ngram_codes(run: Sequence[bytes], config: ProjectionConfig) -> list[list[int
         for n in range(config.ngram_min, config.ngram_max + 1):
             for i in range(len(line) - n + 1):
                 if any(place in own for place in range(i, i + n)):
-                    add_ngram(codes, line[i : i + n])
+                    add_ngram(codes, line[i : i + n], config.ngram_hashes)
         found.append(codes)
         begin += len(word)
     return found
 
 
-def add_ngram(codes: list[int], ngram: str) -> None:
-    """Write one n-gram: 32 signs into one code word of every 16."""
+def add_hashed(codes: list[int], key: int, hashes: int) -> None:
+    """Write what so many hash functions choose, each one feature of its part of all."""
+    size = 32 * len(codes)
+    for part in range(hashes):
+        first, end = part * size // hashes, (part + 1) * size // hashes
+        key = mix(key) * K2 & MASK
+        feature = first + ((key >> 32) * (end - first) >> 32)
+        key = mix(key) * K1 & MASK
+        codes[feature // 32] |= (1 if key & 1 else 2) << (2 * (feature % 32))
+
+
+def add_ngram(codes: list[int], ngram: str, hashes: int) -> None:
+    """Write one n-gram: features of so many hash functions, or 32 signs into every 16th word."""
     h = K2
     for character in ngram:
         h = (h ^ ord(character)) * K1 & MASK
+    if hashes:
+        return add_hashed(codes, h, hashes)
     parts = max(1, len(codes) // 16)
     for part in range(parts):
         first, end = part * len(codes) // parts, (part + 1) * len(codes) // parts

@@ -28,6 +28,7 @@ from .batches import digest, endless
 from .cache import TeacherCache
 from .data import SentencePairs
 from .devices import bfloat16_pays, find_device
+from .inputs import distinct_rows
 from .losses import cosine_loss, ranking_loss, relational_loss
 from .metrics import cosine_rows, spearman
 from .optim import Averaged, adamw, rate, seed_step, set_rate
@@ -123,14 +124,10 @@ class Student:
 
     def forward(self, model: torch.nn.Module, texts: Sequence[str], *, train: bool) -> Tensor:
         projection = self.training_projection if train else self.projection
-        features, index, offsets = projection.ragged_unique(texts)
+        inputs = distinct_rows(projection, texts).to(self.device)
         half = bool(self.settings.bfloat16)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            vectors: Tensor = model(
-                torch.from_numpy(features).to(self.device),
-                torch.from_numpy(offsets).to(self.device),
-                index=torch.from_numpy(index).to(self.device),
-            )
+            vectors: Tensor = model(inputs.features, inputs.offsets, index=inputs.index)
         return vectors.float()
 
     def encode(self, texts: Sequence[str], batch_size: int = 512) -> np.ndarray:
@@ -152,11 +149,9 @@ class Student:
         turned by the orthogonal matrix that brings its vectors nearest; cosines stay as they are.
         The texts also give batch norm its moments.
         """
-        features, index, offsets = self.training_projection.ragged_unique(texts)
+        inputs = distinct_rows(self.training_projection, texts).to(self.device)
         self.model.load_tensors(load_tensors(path))
-        self.model.encoder.recentre(
-            *(torch.from_numpy(each).to(self.device) for each in (features, offsets, index))
-        )
+        self.model.encoder.recentre(inputs.features, inputs.offsets, inputs.index)
         self.average.load_state_dict(self.model.state_dict())
         moment = self.encode(texts).T.astype(np.float64) @ unit_rows(targets.astype(np.float64))
         left, _, right = np.linalg.svd(moment)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import ProjectionConfig
+from ..nn.products import sparse_features
 from ..projection import Projection
 from .settings import TrainSettings
 
@@ -80,6 +81,21 @@ def training_projection(config: ProjectionConfig, settings: TrainSettings) -> Pr
     return Projection(**changed)
 
 
+def distinct_rows(projection: Projection, texts: Sequence[str], seed: int | None = None) -> Inputs:
+    """The features of texts, each distinct row once; as a sparse matrix where most are zero."""
+    config = projection.config
+    if config.token_hashes and not config.has_extras:
+        nonzero, index, offsets = projection.ragged_nonzero(texts, seed=seed)
+        parts = (torch.from_numpy(array) for array in nonzero)
+        features = sparse_features(*parts, config.feature_size)
+    else:
+        held = config.novelty_bits == 0 and config.doc_size_levels == 0
+        dtype = np.int8 if held else np.float32
+        rows, index, offsets = projection.ragged_unique(texts, dtype=dtype, seed=seed)
+        features = torch.from_numpy(rows)
+    return Inputs(features, torch.from_numpy(index), torch.from_numpy(offsets))
+
+
 class ProjectedInputs:
     """Ternary features, each distinct word once.
 
@@ -90,8 +106,6 @@ class ProjectedInputs:
         self._plain = plain_projection(config)
         self._training = training_projection(config, settings)
         self._token_dropout = settings.token_dropout
-        held = config.novelty_bits == 0 and config.doc_size_levels == 0
-        self._dtype = np.int8 if held else np.float32
 
     def __call__(self, texts: Sequence[str]) -> Inputs:
         return self._inputs(self._plain, texts, None)
@@ -101,8 +115,7 @@ class ProjectedInputs:
         return Inputs(*drop_tokens(features, index, self._token_dropout, seed), offsets)
 
     def _inputs(self, projection: Projection, texts: Sequence[str], seed: int | None) -> Inputs:
-        features, index, offsets = projection.ragged_unique(texts, dtype=self._dtype, seed=seed)
-        return Inputs(*(torch.from_numpy(array) for array in (features, index, offsets)))
+        return distinct_rows(projection, texts, seed)
 
 
 class WordwiseInputs:
