@@ -133,6 +133,8 @@ def test_wrong_types_are_named(fields: dict[str, Any], message: str) -> None:
         ({"alphabetic_only": True, "vocabulary": "abc"}, "vocabulary must be empty .* got 'abc'"),
         ({"ngram_size": 31}, r"ngram_size must be a multiple of 32 in \[0, 512\], got 31"),
         ({"ngram_max": 1}, r"ngram_max must be in \[2, 8\], got 1"),
+        ({"token_hashes": 513}, r"token_hashes must be in \[0, 512\], got 513"),
+        ({"ngram_hashes": -1}, r"ngram_hashes must be in \[0, 512\], got -1"),
         ({"split": "space", "split_apostrophes": True}, "split_apostrophes=True needs split="),
     ],
 )
@@ -241,6 +243,13 @@ BAD_JSON = [
     ('{"projection": {"ngram_min": 0}}', "ngram_min"),
     ('{"projection": {"ngram_min": 5}}', "ngram_max"),
     ('{"projection": {"ngram_max": 9}}', "ngram_max"),
+    ('{"projection": {"token_hashes": 513}}', "token_hashes"),
+    ('{"projection": {"token_hashes": -1}}', "token_hashes"),
+    ('{"projection": {"token_hashes": 2, "feature_size": 100}}', "feature_size"),
+    ('{"projection": {"token_hashes": 2, "hash": "xfixhash8"}}', "hash"),
+    ('{"projection": {"token_hashes": 481, "ngram_size": 32}}', "token_hashes"),
+    ('{"projection": {"ngram_hashes": 33, "ngram_size": 32}}', "ngram_hashes"),
+    ('{"projection": {"ngram_hashes": 513}}', "ngram_hashes"),
     ('{"projection": {"split_apostrophes": 1}}', "."),
 ]
 
@@ -272,6 +281,8 @@ def test_cpp_reads_what_python_writes(whitespace: str, tmp_path: Path, rng: Any)
             ngram_min=3,
             ngram_max=5,
             ngram_runs=False,
+            token_hashes=4,
+            ngram_hashes=2,
         ),
         zoneout=0.123456789,
         **{name: value for name, value in TINY.items() if name != "output_size"},

@@ -73,6 +73,30 @@ CONFIGS = {
         projection=pq.ProjectionConfig(feature_size=256, ngram_size=256, first_cap=1.0),
         bottleneck_size=40, state_size=24, num_layers=1, output_size=20,
     ),
+    "hashes": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(feature_size=960, token_hashes=7),
+        bottleneck_size=40, state_size=24, num_layers=2, output_size=20, skip=True,
+    ),
+    "hashed-ngrams": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(
+            feature_size=1120, ngram_size=608, token_hashes=7, ngram_hashes=3, eos=True,
+        ),
+        bottleneck_size=100, state_size=24, num_layers=1, output_size=20,
+    ),
+    "hashes-and-extras": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(
+            feature_size=320, ngram_size=128, token_hashes=6, first_cap=1.0,
+        ),
+        bottleneck_size=40, state_size=24, num_layers=1, output_size=20,
+    ),
+    "hashed-tokens-alone": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(feature_size=320, ngram_size=128, token_hashes=6),
+        bottleneck_size=40, state_size=24, num_layers=1, output_size=20,
+    ),
+    "hashed-ngrams-alone": pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(feature_size=320, ngram_size=128, ngram_hashes=6),
+        bottleneck_size=40, state_size=24, num_layers=1, output_size=20,
+    ),
     "classes": pq.PQRNNConfig(
         task="classification", projection=pq.ProjectionConfig(feature_size=64, split="codepoints"),
         bottleneck_size=32, state_size=32, num_layers=1, labels=LABELS,

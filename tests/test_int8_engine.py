@@ -94,6 +94,8 @@ def test_engine_equals_the_twin_for_any_shape(
             first_cap=draw(st.sampled_from([0.0, 1.0])),
             ngram_size=ngrams,
             ngram_runs=draw(st.booleans()),
+            token_hashes=draw(st.integers(0, 4)) if ngrams and features > ngrams else 0,
+            ngram_hashes=draw(st.integers(0, 4)),
         ),
         bottleneck_size=bottleneck,
         state_size=state,
@@ -110,6 +112,32 @@ def test_engine_equals_the_twin_for_any_shape(
     config, model, tensors = whole_model(shape, rng, tmp_path_factory.mktemp("int8"))
     _, expected = expected_outputs(config, tensors, texts)
     np.testing.assert_array_equal(raw(model, texts), expected)
+
+
+def test_rows_of_a_long_word_add_up_beyond_16_bits(
+    isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """A thousand times 127 is added and taken away: more than the sums of a part may be."""
+    shape = pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(
+            feature_size=16416, ngram_size=16384, token_hashes=1, ngram_hashes=1
+        ),
+        bottleneck_size=3,
+        state_size=4,
+        num_layers=1,
+        output_size=4,
+    )
+    config, _, tensors = whole_model(shape, rng, tmp_path)
+    tensors["bottleneck.weight"][:] = [[127], [-127], [126]]
+    tensors["bottleneck.weight_scale"][:] = 3e-5
+    path = tmp_path / "large.safetensors"
+    save_model(path, config, tensors)
+    texts = ["".join(rng.choice(list("abcdefghij"), 1000)) for _ in range(3)]
+    features = twin.projection(config).ragged(texts)[0]
+    assert len(features) == 3
+    assert (np.count_nonzero(features > 0, axis=1) > 2 * 32767 / 127).all()
+    _, expected = expected_outputs(config, tensors, texts)
+    np.testing.assert_array_equal(raw(pq.load(path), texts), expected)
 
 
 def test_a_word_met_again_beside_others_has_the_bits_of_its_own_ngrams(

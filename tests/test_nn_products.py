@@ -34,6 +34,40 @@ def test_values_and_gradients_in_bfloat16(rows: int, bias: bool) -> None:
         assert torch.equal(gradient, right)
 
 
+def sparse_and_dense(rows: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    dense = torch.randint(-9, 10, (rows, size), generator=generator).clamp(-10, 1)
+    dense = torch.where(dense < -8, -1, dense.clamp_min(0)).to(torch.int8)
+    columns = dense.nonzero()[:, 1]
+    starts = torch.cat((torch.zeros(1, dtype=torch.long), (dense != 0).sum(1).cumsum(0)))
+    return products.sparse_features(starts, columns, dense[dense != 0], size), dense
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 64])
+@pytest.mark.parametrize("half", [False, True])
+def test_sparse_features(rows: int, half: bool) -> None:
+    sparse, dense = sparse_and_dense(rows, 40)
+    assert torch.equal(products.dense_features(sparse), dense)
+    assert products.dense_features(dense) is dense
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-3, 4, (5, 40), generator=generator).float().requires_grad_()
+    wanted = dense.float() @ weight.T
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        found = products.features_product(sparse, weight)
+    assert found.dtype == (torch.bfloat16 if half else torch.float32)
+    assert torch.equal(found.float(), wanted)
+    slope = torch.randint(-2, 3, wanted.shape, generator=generator).float()
+    (expected,) = torch.autograd.grad(wanted, weight, slope)
+    (gradient,) = torch.autograd.grad(found, weight, slope.to(found.dtype))
+    assert torch.equal(gradient, expected)
+
+
+def test_gradient_of_sparse_features() -> None:
+    sparse, _ = sparse_and_dense(5, 12)
+    weight = torch.randn(3, 12, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda w: products.features_product(sparse, w), weight)
+
+
 def test_the_dtype_of_products_is_autocasts_or_the_weights_own() -> None:
     weight = torch.zeros(2, 3, dtype=torch.float64)
     assert products.product_dtype(weight) == torch.float64

@@ -95,8 +95,15 @@ def configs(draw: st.DrawFn) -> ProjectionConfig:
         options["ngram_min"] = draw(st.integers(1, 8))
         options["ngram_max"] = draw(st.integers(options["ngram_min"], 8))
         options["ngram_runs"] = draw(st.booleans())
+        options["ngram_hashes"] = draw(st.integers(0, 5))
         size = options["ngram_size"] + 32 * draw(st.integers(0, 4))
+        options["token_hashes"] = draw(st.integers(0, min(9, size - options["ngram_size"])))
         return ProjectionConfig(feature_size=size, **options)
+    if options["hash"] == "murmur" and draw(st.booleans()):
+        hashes = draw(st.integers(1, 40))
+        return ProjectionConfig(
+            feature_size=32 * draw(st.integers(2, 6)), token_hashes=hashes, **options
+        )
     return ProjectionConfig(feature_size=draw(st.integers(4, 200)), **options)
 
 

@@ -5,6 +5,7 @@
 #include "kernels/body_int8_vector.h"
 #include "kernels/body_int8_product.h"
 #include "kernels/body_int8_ternary.h"
+#include "kernels/body_int8_gather.h"
 #include "kernels/body_int8_qrnn.h"
 
 static void int8_add_scaled(float scale, const std::uint8_t* x, int zero, float* y,
@@ -76,5 +77,5 @@ static std::int64_t int8_peak(std::int64_t rounds) {
 }
 
 static constexpr Int8Kernels int8_kernels = {
-    kLanes,    kInputOffset, kTernaryOffset,  int8_linear,  int8_relu,    int8_qrnn,
+    kLanes,    kInputOffset, kTernaryOffset,  int8_linear,  int8_relu,    int8_gather, int8_qrnn,
     int8_taps, int8_dot,     int8_add_scaled, int8_softmax, int8_sigmoid, int8_peak};

@@ -94,6 +94,12 @@ static PQRNN_INLINE auto int8_store_sums(const Int8LinearArgs& args) {
   };
 }
 
+static PQRNN_INLINE void store_relu(VI sum, const float* multiplier, const float* bias,
+                                    std::uint8_t* out) {
+  const V y = v_add(v_mul(vi_to_float(sum), v_load(multiplier)), v_load(bias));
+  v_store_bytes(out, v_min(v_max(y, v_set(0.0f)), v_set(255.0f)), 0);
+}
+
 static PQRNN_INLINE auto int8_store_relu(const Int8ReluArgs& args) {
   return [&args](std::size_t row, std::size_t column, const std::int32_t* sums) {
     std::uint8_t* out = args.output + row * args.product.columns + column;
@@ -102,9 +108,7 @@ static PQRNN_INLINE auto int8_store_relu(const Int8ReluArgs& args) {
     for (std::size_t j = 0; j < 2 * kLanes; j += kLanes) {
       VI sum = vi_load(sums + j);
       if (before) sum = vi_add(sum, vi_load(before + j));
-      const V y = v_add(v_mul(vi_to_float(sum), v_load(args.multiplier + column + j)),
-                        v_load(args.bias + column + j));
-      v_store_bytes(out + j, v_min(v_max(y, v_set(0.0f)), v_set(255.0f)), 0);
+      store_relu(sum, args.multiplier + column + j, args.bias + column + j, out + j);
     }
   };
 }

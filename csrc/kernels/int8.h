@@ -42,6 +42,20 @@ struct Int8ReluArgs {
   std::uint8_t* output;        // [count, columns]
 };
 
+// The same of inputs that are -1, 0 and +1 and mostly 0: the sum of the rows of weights that a
+// token adds, less those that it takes away.
+struct Int8GatherArgs {
+  const std::uint32_t* rows;    // of all tokens, in either half of a token in any order
+  const std::uint32_t* starts;  // [2 count + 1]: token i adds rows[starts[2i]] to the one before
+                                // rows[starts[2i + 1]], and takes away those up to the next token's
+  const std::int8_t* weights;   // [.., columns]
+  std::size_t columns;          // a multiple of kInt8Padding
+  std::size_t count;
+  const float* multiplier;  // [columns], like the next
+  const float* bias;
+  std::uint8_t* output;  // [count, columns]
+};
+
 // One direction of one QRNN layer from bytes to bytes, as QrnnArgs in dense.h: the gates over the
 // window, their activations and the scan, without storing any gate. Gaps between texts hold the
 // input's zero point. With a = sum * multiplier + bias, where the multipliers and biases of all
@@ -95,6 +109,7 @@ struct Int8Kernels {
 
   void (*linear)(const Int8LinearArgs& args);
   void (*relu)(const Int8ReluArgs& args);
+  void (*gather)(const Int8GatherArgs& args);
   void (*qrnn)(const Int8QrnnArgs& args);
   void (*taps)(const Int8TapsArgs& args);
 

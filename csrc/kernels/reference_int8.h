@@ -42,6 +42,21 @@ static void reference_int8_relu(const Int8ReluArgs& args) {
   }
 }
 
+static void reference_int8_gather(const Int8GatherArgs& args) {
+  for (std::size_t i = 0; i < args.count; ++i) {
+    for (std::size_t column = 0; column < args.columns; ++column) {
+      std::int32_t sum = 0;
+      for (std::uint32_t r = args.starts[2 * i]; r < args.starts[2 * i + 2]; ++r) {
+        const std::int32_t weight = args.weights[args.rows[r] * args.columns + column];
+        sum += r < args.starts[2 * i + 1] ? weight : -weight;
+      }
+      const float y = static_cast<float>(sum) * args.multiplier[column];
+      args.output[i * args.columns + column] =
+          reference_byte(y + args.bias[column], 0.0f, 255.0f, 0);
+    }
+  }
+}
+
 static float reference_int8_tanh(float x) {
   using namespace int8_math;
   x = x > -kTanhLimit ? x : -kTanhLimit;
@@ -168,6 +183,7 @@ static constexpr Int8Kernels int8_kernels = {1,
                                              0,
                                              reference_int8_linear,
                                              reference_int8_relu,
+                                             reference_int8_gather,
                                              reference_int8_qrnn,
                                              reference_int8_taps,
                                              reference_int8_dot,

@@ -82,6 +82,7 @@ void Int8Engine::run_fresh(Workspace& work) const {
   Workspace::Int8& whole = work.whole;
   const std::size_t fresh = whole.fresh.size(), columns = weights_.widths.bottleneck;
   const std::size_t width = weights_.features - weights_.shared;
+  if (weights_.hashed) return gather_fresh(work);
   const bool apart = weights_.shared > 0;
   if (apart) {
     find_words(work);
@@ -117,6 +118,31 @@ void Int8Engine::run_fresh(Workspace& work) const {
     args.output = whole.fresh_bottleneck.data() + first * columns;
     kernels_.int8.relu(args);
   }
+}
+
+// The same where the projection names few features.
+void Int8Engine::gather_fresh(Workspace& work) const {
+  Workspace::Int8& whole = work.whole;
+  whole.rows.clear();
+  whole.starts.assign(1, 0);
+  for (const std::size_t position : whole.fresh) {
+    whole.minus.clear();
+    projector_.signed_features(token_seed(projector_, work, position), whole.rows, whole.minus);
+    whole.starts.push_back(static_cast<std::uint32_t>(whole.rows.size()));
+    whole.rows.insert(whole.rows.end(), whole.minus.begin(), whole.minus.end());
+    whole.starts.push_back(static_cast<std::uint32_t>(whole.rows.size()));
+  }
+  whole.fresh_bottleneck.resize(whole.fresh.size() * weights_.widths.bottleneck);
+  Int8GatherArgs args = {};
+  args.rows = whole.rows.data();
+  args.starts = whole.starts.data();
+  args.weights = weights_.feature_rows.data();
+  args.columns = weights_.widths.bottleneck;
+  args.count = whole.fresh.size();
+  args.multiplier = weights_.bottleneck.multiplier.data();
+  args.bias = weights_.bottleneck.bias.data();
+  args.output = whole.fresh_bottleneck.data();
+  kernels_.int8.gather(args);
 }
 
 // Which words of fresh tokens have known sums, and the distinct others.

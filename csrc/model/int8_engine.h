@@ -51,6 +51,7 @@ class Int8Engine final : public Engine {
  private:
   void run_bottleneck(Workspace& work) const;
   void run_fresh(Workspace& work) const;
+  void gather_fresh(Workspace& work) const;
   void find_words(Workspace& work) const;
   void run_words(Workspace& work) const;
   void take_sums(Workspace& work, std::size_t first, std::size_t count) const;

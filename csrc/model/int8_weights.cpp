@@ -20,6 +20,15 @@ void read(const TensorReader& reader, const std::string& name, bool biased, Tens
   if (biased) reader.floats(name + ".bias", tensor.bias);
 }
 
+// Row by row of features: what Int8GatherArgs reads.
+void turn_rows(const std::vector<std::int8_t>& weight, std::size_t outputs, std::size_t features,
+               std::size_t width, Buffer<std::int8_t>& rows) {
+  rows = zero_buffer<std::int8_t>(features * width);
+  for (std::size_t b = 0; b < outputs; ++b) {
+    for (std::size_t f = 0; f < features; ++f) rows[f * width + b] = weight[b * features + f];
+  }
+}
+
 void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
                      const Projector& projector, const Kernels& kernels, double range,
                      Int8Weights& weights) {
@@ -27,16 +36,19 @@ void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
   Tensor tensor;
   read(reader, "bottleneck", true, tensor);
   const bool extras = projector.extra_count() > 0;
-  const std::size_t width = weights.widths.bottleneck;
+  const std::size_t width = weights.widths.bottleneck, shared = weights.shared;
+  const std::size_t rest = weights.hashed ? 0 : weights.features - shared;
   const int zero = weights.feature_zero;
-  Int8Packer words(kernels, weights.shared, width, 2, zero, weights.words, !extras);
-  Int8Packer packer(kernels, weights.features - weights.shared, width, 2, zero, weights.bottleneck,
-                    !extras);
+  Int8Packer words(kernels, shared, width, 2, zero, weights.words, !extras);
+  Int8Packer packer(kernels, rest, width, 2, zero, weights.bottleneck, !extras);
+  if (weights.hashed) {
+    turn_rows(tensor.weight, config.bottleneck_size, features, width, weights.feature_rows);
+  }
   const double grid = 255.0 / range;
   for (std::size_t b = 0; b < config.bottleneck_size; ++b) {
     const std::int8_t* row = tensor.weight.data() + b * features;
-    words.put_column(b, row, weights.shared);
-    packer.put_column(b, row + weights.shared, features - weights.shared);
+    words.put_column(b, row, shared);
+    if (rest > 0) packer.put_column(b, row + shared, features - shared);
     weights.bottleneck.multiplier[b] =
         static_cast<float>(double{tensor.scale[b]} * grid / (extras ? 127 : 1));
     weights.bottleneck.bias[b] = static_cast<float>(double{tensor.bias[b]} * grid);
@@ -187,10 +199,18 @@ void load_heads(const TensorReader& reader, const ModelConfig& config, const Ker
   if (config.crf) reader.weight("slots.transitions", weights.transitions);
 }
 
+// Whether a token has so few non-zero features that to name them is best.
+bool few_features(const Projector& projector) {
+  const ProjectionSettings& settings = projector.settings();
+  return settings.token_hashes > 0 && (settings.ngram_size == 0 || settings.ngram_hashes > 0) &&
+         projector.extra_count() == 0;
+}
+
 std::size_t shared_features(const Projector& projector) {
   const ProjectionSettings& settings = projector.settings();
   const bool varying = settings.ngram_size > 0 && settings.ngram_runs;
-  return varying && projector.extra_count() == 0 ? 32 * projector.whole_words() : 0;
+  const bool apart = varying && projector.extra_count() == 0 && !few_features(projector);
+  return apart ? 32 * projector.whole_words() : 0;
 }
 
 std::size_t first_direction(const ModelConfig& config, const Widths& widths) {
@@ -203,15 +223,17 @@ Int8Weights::Int8Weights(const ModelConfig& config, const Projector& projector)
     : widths(config, kInt8Padding),
       feature_zero(projector.extra_count() > 0 ? 128 : 1),
       features(32 * projector.words()),
-      shared(shared_features(projector)) {
+      shared(shared_features(projector)),
+      hashed(few_features(projector)) {
   first.direction = first_direction(config, widths);
   first.columns = config.directions() * first.direction;
   first.row = first.columns + (config.skip ? widths.bottleneck / sizeof(std::int32_t) : 0);
 }
 
 std::size_t Int8Weights::bytes() const {
-  std::size_t total = bottleneck.bytes() + words.bytes() + first.columns_of.bytes() +
-                      attention.weights.size() + transitions.size() * sizeof(float);
+  std::size_t total = bottleneck.bytes() + words.bytes() + feature_rows.size() +
+                      first.columns_of.bytes() + attention.weights.size() +
+                      transitions.size() * sizeof(float);
   for (const Layer& layer : layers) {
     total += layer.directions[0].bytes() + layer.directions[1].bytes();
   }

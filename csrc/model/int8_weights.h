@@ -20,10 +20,12 @@ struct Int8Weights {
 
   // Features as bytes: t + 1 for ternary t, or, where some features are extras, 127 t + 128.
   int feature_zero;
-  std::size_t features;    // F padded
-  std::size_t shared;      // of these, the ones that are multiplied apart: see Int8Engine
-  Int8Columns bottleneck;  // Int8ReluArgs, of the features from `shared` on
-  Int8Columns words;       // Int8LinearArgs, of those before
+  std::size_t features;              // F padded
+  std::size_t shared;                // of these, the ones that are multiplied apart: see Int8Engine
+  Int8Columns bottleneck;            // Int8ReluArgs, of the features from `shared` on
+  Int8Columns words;                 // Int8LinearArgs, of those before
+  bool hashed;                       // or, where few features are not zero: Int8GatherArgs
+  Buffer<std::int8_t> feature_rows;  // [features, widths.bottleneck], its weights
 
   // The first layer as one product of a token with all taps of both directions, see
   // Weights::First. Multipliers and biases are [direction, state / lanes, gates, lanes].

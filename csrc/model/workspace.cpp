@@ -22,11 +22,12 @@ std::size_t Workspace::bytes() const {
          held(real.token_bottleneck) + held(real.token_products) + held(real.bottleneck) +
          held(real.layers[0]) + held(real.layers[1]) + held(real.token_row) +
          held(real.token_states) + held(real.token_slots) + held(whole.products) +
-         held(whole.fresh) + held(whole.known) + held(whole.word_of) + held(whole.words) +
-         held(whole.word_hashes) + held(whole.word_sums) + held(whole.sums) + held(whole.ternary) +
-         held(whole.features) + held(whole.fresh_bottleneck) + held(whole.token_bottleneck) +
-         held(whole.token_products) + held(whole.bottleneck) + held(whole.layers[0]) +
-         held(whole.layers[1]) + held(whole.pooled) + held(whole.low) + held(whole.high);
+         held(whole.fresh) + held(whole.rows) + held(whole.minus) + held(whole.starts) +
+         held(whole.known) + held(whole.word_of) + held(whole.words) + held(whole.word_hashes) +
+         held(whole.word_sums) + held(whole.sums) + held(whole.ternary) + held(whole.features) +
+         held(whole.fresh_bottleneck) + held(whole.token_bottleneck) + held(whole.token_products) +
+         held(whole.bottleneck) + held(whole.layers[0]) + held(whole.layers[1]) +
+         held(whole.pooled) + held(whole.low) + held(whole.high);
 }
 
 void clear_group(Workspace& work) {

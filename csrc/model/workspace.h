@@ -64,6 +64,9 @@ struct Workspace {
   struct Int8 {
     std::vector<const std::int32_t*> products;  // [positions] token_rows
     std::vector<std::size_t> fresh;             // those of misses without a known bottleneck
+    std::vector<std::uint32_t> rows;            // of fresh tokens, see Int8GatherArgs
+    std::vector<std::uint32_t> minus;           // those of a token that it takes away
+    std::vector<std::uint32_t> starts;          // [2 fresh + 1]
     std::vector<const std::int32_t*> known;     // [fresh] sums of their words, or null
     std::vector<std::uint32_t> word_of;         // [fresh] their words among those of no known sums
     std::vector<std::size_t> words;             // first position of each of these

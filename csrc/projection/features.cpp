@@ -2,9 +2,14 @@
 #include <algorithm>
 #include <cstring>
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#endif
+
 #include "kernels/kernels.h"
 #include "projection/hashed.h"
 #include "projection/hash.h"
+#include "projection/pipeline.h"
 #include "projection/projector.h"
 
 namespace pqrnn {
@@ -88,12 +93,25 @@ void write_extras(const Projector& projector, const Projected& in, std::size_t f
   }
 }
 
-// Calls each(column, sign) for the features of a code word from column `first` on.
+#if defined(_MSC_VER) && !defined(__clang__)
+std::size_t lowest_bit(std::uint64_t bits) {
+  unsigned long place;
+  _BitScanForward64(&place, bits);
+  return place;
+}
+#else
+std::size_t lowest_bit(std::uint64_t bits) {
+  return static_cast<std::size_t>(__builtin_ctzll(bits));
+}
+#endif
+
+// Calls each(column, whether +1) for the non-zero features of a code word, whose first is `first`.
 template <typename Each>
 void for_each_feature(std::uint64_t word, std::size_t first, const Each& each) {
-  for (std::size_t column = first; word != 0; word >>= 2, ++column) {
-    const std::uint64_t group = word & 3;
-    if (group == kPlus || group == kMinus) each(column, group == kPlus ? 1 : -1);
+  constexpr std::uint64_t kLow = 0x5555555555555555;
+  for (std::uint64_t left = (word ^ word >> 1) & kLow; left != 0; left &= left - 1) {
+    const std::size_t place = lowest_bit(left);
+    each(first + place / 2, (word >> place & 3) == kPlus);
   }
 }
 
@@ -136,6 +154,18 @@ void Projector::features(const Projected& in, std::size_t first, std::size_t cou
   write_extras(*this, in, first, count, quantize, out);
 }
 
+void Projector::signed_features(const std::uint64_t* seed, std::vector<std::uint32_t>& plus,
+                                std::vector<std::uint32_t>& minus) const {
+  impl_->hashed.choose(seed[0], [&](std::size_t feature, std::uint64_t group) {
+    (group == kPlus ? plus : minus).push_back(static_cast<std::uint32_t>(feature));
+  });
+  for (std::size_t w = 0; w < impl_->ngrams.words(); ++w) {
+    for_each_feature(seed[2 + w], 32 * (whole_words() + w), [&](std::size_t feature, bool is_plus) {
+      (is_plus ? plus : minus).push_back(static_cast<std::uint32_t>(feature));
+    });
+  }
+}
+
 void Projector::nonzero(const Projected& in, Nonzero& out) const {
   std::vector<std::uint64_t> codes(words());
   out.starts.assign(1, 0);
@@ -145,10 +175,10 @@ void Projector::nonzero(const Projected& in, Nonzero& out) const {
   for (std::size_t row = 0; row < in.positions; ++row) {
     expand(in.seeds.data() + row * seed_words(), 1, codes.data());
     for (std::size_t w = 0; w < codes.size(); ++w) {
-      for_each_feature(codes[w], 32 * w, [&](std::size_t column, int sign) {
+      for_each_feature(codes[w], 32 * w, [&](std::size_t column, bool plus) {
         if (column >= width) return;
         out.columns.push_back(static_cast<std::int64_t>(column));
-        out.signs.push_back(static_cast<std::int8_t>(sign));
+        out.signs.push_back(static_cast<std::int8_t>(plus ? 1 : -1));
       });
     }
     out.starts.push_back(static_cast<std::int64_t>(out.columns.size()));

@@ -106,6 +106,11 @@ class Projector {
   void features(const Projected& in, std::size_t first, std::size_t count, std::uint8_t* out) const;
   void features(const Projected& in, std::size_t first, std::size_t count, float* out) const;
 
+  // Numbers of the features of a seed that are +1 and of those that are -1, in any order, without
+  // the extra ones; for token_hashes. Appends.
+  void signed_features(const std::uint64_t* seed, std::vector<std::uint32_t>& plus,
+                       std::vector<std::uint32_t>& minus) const;
+
   // The features that are not zero, row by row in ascending order, without the extra ones.
   void nonzero(const Projected& in, Nonzero& out) const;
 

@@ -1,0 +1,50 @@
+// The bottleneck over hashed features: the few rows of weights that a token names, added up.
+// This header has no include guard on purpose: it belongs to body.h.
+
+constexpr std::size_t kGatherColumns = 64;  // a cache line of a row
+
+// Rows whose sums fit int16, 127 each.
+constexpr std::uint32_t kGatherRows = 256;
+
+// sums[j] += or -= sum_r weights[rows[r], j], j < width.
+template <std::size_t width, bool minus>
+static PQRNN_INLINE void gather_rows(const std::uint32_t* rows, std::uint32_t count,
+                                     const std::int8_t* weights, std::size_t stride,
+                                     std::int32_t* sums) {
+  while (count > 0) {
+    const std::uint32_t part = count < kGatherRows ? count : kGatherRows;
+    std::int16_t of_part[width] = {};
+    for (std::uint32_t r = 0; r < part; ++r) {
+      const std::int8_t* row = weights + rows[r] * stride;
+      for (std::size_t j = 0; j < width; ++j) {
+        of_part[j] = static_cast<std::int16_t>(of_part[j] + row[j]);
+      }
+    }
+    for (std::size_t j = 0; j < width; ++j) sums[j] += minus ? -of_part[j] : of_part[j];
+    rows += part;
+    count -= part;
+  }
+}
+
+template <std::size_t width>
+static void gather_columns(const Int8GatherArgs& args, std::size_t column) {
+  const std::int8_t* weights = args.weights + column;
+  for (std::size_t i = 0; i < args.count; ++i) {
+    const std::uint32_t* at = args.starts + 2 * i;
+    std::int32_t sums[width] = {};
+    gather_rows<width, false>(args.rows + at[0], at[1] - at[0], weights, args.columns, sums);
+    gather_rows<width, true>(args.rows + at[1], at[2] - at[1], weights, args.columns, sums);
+    std::uint8_t* out = args.output + i * args.columns + column;
+    for (std::size_t j = 0; j < width; j += kLanes) {
+      store_relu(vi_load(sums + j), args.multiplier + column + j, args.bias + column + j, out + j);
+    }
+  }
+}
+
+static void int8_gather(const Int8GatherArgs& args) {
+  std::size_t column = 0;
+  for (; column + kGatherColumns <= args.columns; column += kGatherColumns) {
+    gather_columns<kGatherColumns>(args, column);
+  }
+  if (column < args.columns) gather_columns<kInt8Padding>(args, column);
+}
