@@ -80,6 +80,26 @@ def test_ngrams(benchmark, compare, size):
     _record(benchmark, int(offsets[-1]))
 
 
+@pytest.mark.benchmark(group="projection: hashed features, without their zeros")
+def test_hashed(benchmark, compare):
+    hashed = pq.Projection(8192, ngram_size=2048, ngram_runs=False, token_hashes=8, ngram_hashes=2)
+    plain = pq.Projection(8192, ngram_size=2048, ngram_runs=False)
+    (starts, columns, signs), index, offsets = hashed.ragged_nonzero(TEXTS)
+    rows, same_index, same_offsets = hashed.ragged_unique(TEXTS)
+    np.testing.assert_array_equal(index, same_index)
+    np.testing.assert_array_equal(offsets, same_offsets)
+    where = np.nonzero(rows)
+    np.testing.assert_array_equal(np.repeat(np.arange(len(rows)), np.diff(starts)), where[0])
+    np.testing.assert_array_equal(columns, where[1])
+    np.testing.assert_array_equal(signs, rows[where])
+    del rows, where
+    # Wanted: no more time than half of all features take.
+    rivals = {"half of all, with zeros": lambda: plain.ragged_unique(TEXTS)}
+    target = {"half of all, with zeros": 1.0}
+    compare(lambda: hashed.ragged_nonzero(TEXTS), rivals, rounds=20, target=target)
+    _record(benchmark, int(offsets[-1]))
+
+
 @pytest.mark.benchmark(group="projection: text to features, with rivals")
 def test_projection_against_sklearn(benchmark, compare):
     text = bench_rivals.need("sklearn.feature_extraction.text")

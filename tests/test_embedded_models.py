@@ -95,9 +95,9 @@ def sts(first: np.ndarray, second: np.ndarray, rows: list[list[str]]) -> float:
     return 100 * spearman((first * second).sum(1), np.array([float(row[2]) for row in rows]))
 
 
-@pytest.mark.parametrize(("split", "least"), [("dev", 82.8), ("test", 76.9)])
+@pytest.mark.parametrize(("split", "least"), [("dev", 83.8), ("test", 78.0)])
 def test_sts_benchmark(shared: Path, split: str, least: float) -> None:
-    """Spearman x 100, half a point below what the model card says: 83.3 and 77.4."""
+    """Spearman x 100, half a point below what the model card says: 84.3 and 78.5."""
     rows = sts_rows(shared, "en", split)
     first, second = (pq.encode([row[side] for row in rows]) for side in (0, 1))
     assert sts(first, second, rows) >= least

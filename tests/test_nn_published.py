@@ -418,6 +418,10 @@ def test_the_loop_in_the_documentation() -> None:
             "projection.split must be 'space' or 'codepoints' .* got 'words'",
         ),
         (
+            {"projection": pq.ProjectionConfig(feature_size=64, split="space", token_hashes=2)},
+            "projection.token_hashes must be 0 .* got 2",
+        ),
+        (
             {"projection": pq.ProjectionConfig(feature_size=64, split="space", ngram_size=32)},
             "projection.ngram_size must be 0 .* got 32",
         ),

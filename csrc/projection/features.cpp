@@ -154,32 +154,41 @@ void Projector::features(const Projected& in, std::size_t first, std::size_t cou
   write_extras(*this, in, first, count, quantize, out);
 }
 
-void Projector::signed_features(const std::uint64_t* seed, std::vector<std::uint32_t>& plus,
-                                std::vector<std::uint32_t>& minus) const {
-  impl_->hashed.choose(seed[0], [&](std::size_t feature, std::uint64_t group) {
-    (group == kPlus ? plus : minus).push_back(static_cast<std::uint32_t>(feature));
+template <typename Each>
+void Projector::Impl::for_each_hashed(const std::uint64_t* seed, const Each& each) const {
+  hashed.choose(seed[0], [&each](std::size_t feature, std::uint64_t group) {
+    each(feature, group == kPlus);
   });
-  for (std::size_t w = 0; w < impl_->ngrams.words(); ++w) {
-    for_each_feature(seed[2 + w], 32 * (whole_words() + w), [&](std::size_t feature, bool is_plus) {
-      (is_plus ? plus : minus).push_back(static_cast<std::uint32_t>(feature));
-    });
+  for (std::size_t w = 0; w < ngrams.words(); ++w) {
+    for_each_feature(seed[2 + w], 32 * (whole_words + w), each);
   }
 }
 
+void Projector::signed_features(const std::uint64_t* seed, std::vector<std::uint32_t>& plus,
+                                std::vector<std::uint32_t>& minus) const {
+  impl_->for_each_hashed(seed, [&](std::size_t feature, bool is_plus) {
+    (is_plus ? plus : minus).push_back(static_cast<std::uint32_t>(feature));
+  });
+}
+
 void Projector::nonzero(const Projected& in, Nonzero& out) const {
-  std::vector<std::uint64_t> codes(words());
   out.starts.assign(1, 0);
   out.columns.clear();
   out.signs.clear();
   const std::size_t width = settings().feature_size;
+  const auto add = [&](std::size_t column, bool plus) {
+    if (column >= width) return;  // the last code word may have more groups
+    out.columns.push_back(static_cast<std::int64_t>(column));
+    out.signs.push_back(static_cast<std::int8_t>(plus ? 1 : -1));
+  };
+  std::vector<std::uint64_t> codes(words());
   for (std::size_t row = 0; row < in.positions; ++row) {
-    expand(in.seeds.data() + row * seed_words(), 1, codes.data());
-    for (std::size_t w = 0; w < codes.size(); ++w) {
-      for_each_feature(codes[w], 32 * w, [&](std::size_t column, bool plus) {
-        if (column >= width) return;
-        out.columns.push_back(static_cast<std::int64_t>(column));
-        out.signs.push_back(static_cast<std::int8_t>(plus ? 1 : -1));
-      });
+    const std::uint64_t* const seed = in.seeds.data() + row * seed_words();
+    if (impl_->hashed.hashes() > 0) {
+      impl_->for_each_hashed(seed, add);
+    } else {
+      expand(seed, 1, codes.data());
+      for (std::size_t w = 0; w < codes.size(); ++w) for_each_feature(codes[w], 32 * w, add);
     }
     out.starts.push_back(static_cast<std::int64_t>(out.columns.size()));
   }

@@ -62,6 +62,9 @@ struct Projector::Impl {
   template <bool kNgrams>
   void append_plain(std::string_view source, Projected& out) const;
   void append_all(std::string_view source, RandomStreams* random, Projected& out) const;
+  // Calls each(feature, whether +1) for those of a seed that are not zero, ascending.
+  template <typename Each>
+  void for_each_hashed(const std::uint64_t* seed, const Each& each) const;
   // Extras that depend on the whole text, positions from `first` on.
   void fill_text_extras(std::size_t first, std::size_t tokens, Projected& out) const;
 };

@@ -27,6 +27,8 @@ from ..train.settings import (
 _PROJECTION = (
     ("feature_size", int, "ternary features of a token"),
     ("ngram_size", int, "how many of them come from character n-grams"),
+    ("token_hashes", int, "non-zero features of a whole token; 0: half of all"),
+    ("ngram_hashes", int, "non-zero features of an n-gram; 0: 32 of every 512"),
     ("split", str, "what separates tokens: words, space or codepoints"),
 )
 _MODEL = (

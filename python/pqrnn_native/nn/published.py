@@ -35,6 +35,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
     "precision": ("float32",),
     "projection.split": ("space", "codepoints"),
     "projection.ngram_size": (0,),
+    "projection.token_hashes": (0,),
 }
 
 
