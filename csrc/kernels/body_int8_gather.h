@@ -6,24 +6,43 @@ constexpr std::size_t kGatherColumns = 64;  // a cache line of a row
 // Rows whose sums fit int16, 127 each.
 constexpr std::uint32_t kGatherRows = 256;
 
-// Bytes to sums of int16, as many as two vectors of int32 have lanes. Compilers make no vectors of
-// a plain loop here (GCC 12 takes two rows at a time, byte by byte), and their own vector types are
-// the same for all instruction sets.
-#if defined(__GNUC__)
+// Bytes to sums of int16, as many as two vectors of int32 have lanes. Where it is one instruction
+// compilers have to be told; elsewhere their vector types do, but not a plain loop, of which GCC 12
+// takes two rows at a time, byte by byte.
+#if defined(__AVX512BW__)
+using GatherSums = __m512i;
+inline void gather_add(GatherSums& sums, const std::int8_t* row) {
+  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+  sums = _mm512_add_epi16(sums, _mm512_cvtepi8_epi16(bytes));
+}
+inline void gather_store(std::int16_t* out, GatherSums sums) { _mm512_storeu_si512(out, sums); }
+#elif defined(__AVX2__)
+using GatherSums = __m256i;
+inline void gather_add(GatherSums& sums, const std::int8_t* row) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row));
+  sums = _mm256_add_epi16(sums, _mm256_cvtepi8_epi16(bytes));
+}
+inline void gather_store(std::int16_t* out, GatherSums sums) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), sums);
+}
+#elif defined(__GNUC__)
 typedef std::int8_t GatherBytes __attribute__((vector_size(2 * kLanes), aligned(1), may_alias));
 typedef std::int16_t GatherSums __attribute__((vector_size(4 * kLanes)));
 inline void gather_add(GatherSums& sums, const std::int8_t* row) {
   sums += __builtin_convertvector(*reinterpret_cast<const GatherBytes*>(row), GatherSums);
 }
+inline void gather_store(std::int16_t* out, GatherSums sums) { memcpy(out, &sums, sizeof sums); }
 #else
 struct GatherSums {
   std::int16_t of[2 * kLanes];
-  std::int16_t operator[](std::size_t j) const { return of[j]; }
 };
 inline void gather_add(GatherSums& sums, const std::int8_t* row) {
   for (std::size_t j = 0; j < 2 * kLanes; ++j) {
     sums.of[j] = static_cast<std::int16_t>(sums.of[j] + row[j]);
   }
+}
+inline void gather_store(std::int16_t* out, const GatherSums& sums) {
+  memcpy(out, sums.of, sizeof sums.of);
 }
 #endif
 
@@ -41,10 +60,10 @@ static PQRNN_INLINE void gather_rows(const std::uint32_t* rows, std::uint32_t co
       PQRNN_UNROLL
       for (std::size_t v = 0; v < vectors; ++v) gather_add(of_part[v], row + v * 2 * kLanes);
     }
-    for (std::size_t j = 0; j < width; ++j) {
-      const std::int32_t sum = of_part[j / (2 * kLanes)][j % (2 * kLanes)];
-      sums[j] += minus ? -sum : sum;
-    }
+    std::int16_t found[width];
+    PQRNN_UNROLL
+    for (std::size_t v = 0; v < vectors; ++v) gather_store(found + v * 2 * kLanes, of_part[v]);
+    for (std::size_t j = 0; j < width; ++j) sums[j] += minus ? -found[j] : found[j];
     rows += part;
     count -= part;
   }
