@@ -104,7 +104,8 @@ def test_nonzero(options: dict[str, Any], isa: str) -> None:
     np.testing.assert_array_equal(offsets, same_offsets)
     assert [part.dtype for part in nonzero] == [np.int64, np.int64, np.int8]
     where = np.nonzero(rows)
-    np.testing.assert_array_equal(np.repeat(np.arange(len(rows)), np.diff(nonzero.starts)), where[0])
+    row_of = np.repeat(np.arange(len(rows)), np.diff(nonzero.starts))
+    np.testing.assert_array_equal(row_of, where[0])
     np.testing.assert_array_equal(nonzero.columns, where[1])
     np.testing.assert_array_equal(nonzero.signs, rows[where])
 

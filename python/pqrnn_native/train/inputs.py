@@ -86,8 +86,8 @@ def distinct_rows(projection: Projection, texts: Sequence[str], seed: int | None
     config = projection.config
     if config.token_hashes and not config.has_extras:
         nonzero, index, offsets = projection.ragged_nonzero(texts, seed=seed)
-        parts = (torch.from_numpy(array) for array in nonzero)
-        features = sparse_features(*parts, config.feature_size)
+        starts, columns, signs = (torch.from_numpy(array) for array in nonzero)
+        features = sparse_features(starts, columns, signs, config.feature_size)
     else:
         held = config.novelty_bits == 0 and config.doc_size_levels == 0
         dtype = np.int8 if held else np.float32
