@@ -19,6 +19,7 @@ from pqrnn_native.nn import functional, ops
 from pqrnn_native.nn.encoder import NormalizedQRNNLayer, PQRNNEncoder
 from pqrnn_native.reference import model as reference
 from pqrnn_native.reference import recurrence as twin
+from pqrnn_native.train.inputs import distinct_rows, drop_tokens
 
 F = 48
 MODELS = {
@@ -207,6 +208,31 @@ def test_ragged_is_padded(name: str, training: bool, rng: np.random.Generator) -
         valid = torch.arange(6) < torch.tensor(lengths)[:, None]
         torch.testing.assert_close(found[1][valid], ragged[1], rtol=1e-6, atol=1e-6)
         assert (found[1][~valid] == 0).all()
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.5])
+def test_sparse_features_are_the_plain_ones(dropped: float) -> None:
+    """What training makes of a hashed projection, tokens hidden or not, in either way."""
+    settings: dict[str, Any] = {"feature_size": 64, "token_hashes": 4}
+    config = replace(CONFIGS["plain"], projection=pq.ProjectionConfig(**settings))
+    torch.manual_seed(0)
+    model = MODELS[config.task](config).train()
+    projection = pq.Projection(**settings)
+    texts = ["the cat and the dog and the bird", "", "the the the", "a dog"]
+    inputs = distinct_rows(projection, texts)
+    assert inputs.features.is_sparse
+    plain = torch.from_numpy(projection.ragged_unique(texts)[0])
+    results = []
+    for rows in (inputs.features, plain):
+        model.zero_grad()
+        features, index = drop_tokens(rows, inputs.index, dropped, 1)
+        torch.manual_seed(0)
+        out = model(features, inputs.offsets, index=index)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        results.append([out.detach(), *(p.grad.clone() for p in model.parameters())])
+    assert results[0][1].abs().max() > 1e-4
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["plain", "skip-heads"])
