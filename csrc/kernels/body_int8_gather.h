@@ -46,11 +46,10 @@ inline void gather_store(std::int16_t* out, const GatherSums& sums) {
 }
 #endif
 
-// sums[j] += or -= sum_r weights[rows[r], j], j < width.
-template <std::size_t width, bool minus>
-static PQRNN_INLINE void gather_rows(const std::uint32_t* rows, std::uint32_t count,
-                                     const std::int8_t* weights, std::size_t stride,
-                                     std::int32_t* sums) {
+// sums[j] += sign * sum_r weights[rows[r], j], j < width.
+template <std::size_t width>
+static void gather_rows(const std::uint32_t* rows, std::uint32_t count, const std::int8_t* weights,
+                        std::size_t stride, std::int32_t sign, std::int32_t* sums) {
   constexpr std::size_t vectors = width / (2 * kLanes);
   while (count > 0) {
     const std::uint32_t part = count < kGatherRows ? count : kGatherRows;
@@ -63,7 +62,7 @@ static PQRNN_INLINE void gather_rows(const std::uint32_t* rows, std::uint32_t co
     std::int16_t found[width];
     PQRNN_UNROLL
     for (std::size_t v = 0; v < vectors; ++v) gather_store(found + v * 2 * kLanes, of_part[v]);
-    for (std::size_t j = 0; j < width; ++j) sums[j] += minus ? -found[j] : found[j];
+    for (std::size_t j = 0; j < width; ++j) sums[j] += sign * found[j];
     rows += part;
     count -= part;
   }
@@ -75,8 +74,8 @@ static void gather_columns(const Int8GatherArgs& args, std::size_t column) {
   for (std::size_t i = 0; i < args.count; ++i) {
     const std::uint32_t* at = args.starts + 2 * i;
     std::int32_t sums[width] = {};
-    gather_rows<width, false>(args.rows + at[0], at[1] - at[0], weights, args.columns, sums);
-    gather_rows<width, true>(args.rows + at[1], at[2] - at[1], weights, args.columns, sums);
+    gather_rows<width>(args.rows + at[0], at[1] - at[0], weights, args.columns, 1, sums);
+    gather_rows<width>(args.rows + at[1], at[2] - at[1], weights, args.columns, -1, sums);
     std::uint8_t* out = args.output + i * args.columns + column;
     for (std::size_t j = 0; j < width; j += kLanes) {
       store_relu(vi_load(sums + j), args.multiplier + column + j, args.bias + column + j, out + j);
