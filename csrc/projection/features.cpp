@@ -35,19 +35,10 @@ void for_each_block(const Projector& projector, const std::uint64_t* seeds, std:
   const std::size_t pairs = std::max<std::size_t>((words + 1) / 2, 1);
   const std::size_t block = std::max<std::size_t>(kBlockWords / (2 * pairs), 1);
   const bool murmur = projector.settings().hash == Hash::murmur;
-  const bool hashed = projector.settings().token_hashes > 0;
-  const bool gaps = murmur && seed_words > 2;  // n-grams lie between the fingerprints
   std::uint64_t codes[std::max(kBlockWords, kMaxWords)];
-  std::uint64_t fingerprints[kBlockWords];
   for (std::size_t row = 0; row < count; row += block) {
     const std::size_t rows = std::min(block, count - row);
-    if (gaps && !hashed) {
-      for (std::size_t r = 0; r < rows; ++r) {
-        fingerprints[2 * r] = seeds[(row + r) * seed_words];
-        fingerprints[2 * r + 1] = seeds[(row + r) * seed_words + 1];
-      }
-      kernels().expand.extend(fingerprints, rows, words, codes);
-    } else if (murmur) {
+    if (murmur) {
       projector.expand_whole(seeds + row * seed_words, seed_words, rows, codes);
     } else {
       for (std::size_t r = 0; r < rows; ++r) {

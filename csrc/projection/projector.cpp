@@ -122,8 +122,15 @@ void Projector::expand_whole(const std::uint64_t* fingerprints, std::size_t stri
   } else if (stride == 2) {
     kernels().expand.extend(fingerprints, count, width, codes);
   } else {
-    for (std::size_t i = 0; i < count; ++i) {
-      kernels().expand.extend(fingerprints + i * stride, 1, width, codes + i * width);
+    // Gathered, because the kernel takes several rows side by side.
+    constexpr std::size_t kRows = 64;
+    std::uint64_t gathered[2 * kRows];
+    for (std::size_t row = 0; row < count; row += kRows) {
+      const std::size_t rows = std::min(kRows, count - row);
+      for (std::size_t r = 0; r < rows; ++r) {
+        std::copy_n(fingerprints + (row + r) * stride, 2, gathered + 2 * r);
+      }
+      kernels().expand.extend(gathered, rows, width, codes + row * width);
     }
   }
 }

@@ -197,8 +197,7 @@ class ProjectionConfig:
             raise ValueError(
                 f"split_apostrophes=True needs split='words', got split={self.split!r}"
             )
-        self._check_ngrams()
-        self._check_hashes()
+        self._check_ngrams_and_hashes()
         # Extra feature number n (from the end) needs that many columns.
         for columns, name in enumerate(
             ("novelty_bits", "doc_size_levels", "first_cap", "all_caps"), start=1
@@ -209,7 +208,7 @@ class ProjectionConfig:
                     f"{getattr(self, name)!r}, got {self.feature_size!r}"
                 )
 
-    def _check_ngrams(self) -> None:
+    def _check_ngrams_and_hashes(self) -> None:
         _check_range(self, "ngram_min", 1, 8)
         _check_range(self, "ngram_max", self.ngram_min, 8)
         if self.ngram_size % 32 or not 0 <= self.ngram_size <= self.feature_size:
@@ -217,28 +216,17 @@ class ProjectionConfig:
                 f"ngram_size must be a multiple of 32 in [0, {self.feature_size}], "
                 f"got {self.ngram_size!r}"
             )
-        if self.ngram_size and self.feature_size % 32:
-            raise ValueError(
-                f"feature_size must be a multiple of 32 with ngram_size={self.ngram_size!r}, "
-                f"got {self.feature_size!r}"
-            )
-        if self.ngram_size and self.hash != "murmur":
-            raise ValueError(
-                f"hash must be 'murmur' with ngram_size={self.ngram_size!r}, got {self.hash!r}"
-            )
-
-    def _check_hashes(self) -> None:
         _check_range(self, "token_hashes", 0, self.feature_size - self.ngram_size)
         _check_range(self, "ngram_hashes", 0, self.ngram_size or self.feature_size)
-        if self.token_hashes and self.feature_size % 32:
-            raise ValueError(
-                f"feature_size must be a multiple of 32 with token_hashes={self.token_hashes!r}, "
-                f"got {self.feature_size!r}"
-            )
-        if self.token_hashes and self.hash != "murmur":
-            raise ValueError(
-                f"hash must be 'murmur' with token_hashes={self.token_hashes!r}, got {self.hash!r}"
-            )
+        for name in ("ngram_size", "token_hashes"):
+            value = getattr(self, name)
+            if value and self.feature_size % 32:
+                raise ValueError(
+                    f"feature_size must be a multiple of 32 with {name}={value!r}, "
+                    f"got {self.feature_size!r}"
+                )
+            if value and self.hash != "murmur":
+                raise ValueError(f"hash must be 'murmur' with {name}={value!r}, got {self.hash!r}")
 
     @property
     def has_extras(self) -> bool:
