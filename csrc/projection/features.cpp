@@ -147,8 +147,8 @@ void Projector::features(const Projected& in, std::size_t first, std::size_t cou
 
 template <typename Each>
 void Projector::Impl::for_each_hashed(const std::uint64_t* seed, const Each& each) const {
-  hashed.choose(seed[0], [&each](std::size_t feature, std::uint64_t group) {
-    each(feature, group == kPlus);
+  hashed.choose(seed[0], [&each](std::size_t feature, std::uint64_t bits) {
+    each(feature, signed_group(bits) == kPlus);
   });
   for (std::size_t w = 0; w < ngrams.words(); ++w) {
     for_each_feature(seed[2 + w], 32 * (whole_words + w), each);

@@ -37,25 +37,20 @@ Ngrams::Ngrams(const ProjectionSettings& settings)
     : words_(settings.ngram_size / 32),
       min_(static_cast<std::size_t>(settings.ngram_min)),
       max_(static_cast<std::size_t>(settings.ngram_max)),
-      hashed_(settings.ngram_size, settings.ngram_hashes) {
-  const std::size_t count = std::max<std::size_t>(settings.ngram_size / 512, 1);
-  for (std::size_t part = 0; part < count; ++part) {
-    const std::size_t first = part * words_ / count;
-    parts_.push_back({first, (part + 1) * words_ / count - first});
-  }
-}
+      parts_(words_, std::max<std::size_t>(settings.ngram_size / 512, 1)),
+      features_(settings.ngram_size, settings.ngram_hashes) {}
 
 template <Ngrams::Way way>
 inline void Ngrams::write(std::uint64_t hash, std::uint64_t* codes) const {
-  const auto write_part = [&](Part part) {
-    hash = mix(hash) * kMul2;
-    std::uint64_t& word = codes[part.first + ((hash >> 32) * part.count >> 32)];
-    hash = mix(hash) * kMul1;
-    word |= signed_groups(hash);
+  if constexpr (way == Way::hashed) return write_features(features_, hash, codes);
+  const auto write_word = [codes](std::size_t word, std::uint64_t bits) {
+    codes[word] |= signed_groups(bits);
   };
-  if constexpr (way == Way::one_part) return write_part({0, words_});
-  if constexpr (way == Way::hashed) return hashed_.write(hash, codes);
-  for (const Part part : parts_) write_part(part);
+  if constexpr (way == Way::one_part) {
+    choose_place({0, words_}, hash, write_word);
+  } else {
+    parts_.choose(hash, write_word);
+  }
 }
 
 // The n-grams that have a character at `begin` <= place < `end`, by the place they start at.
@@ -85,8 +80,8 @@ void Ngrams::finish(NgramRun& run, std::uint64_t* codes, std::size_t stride) con
   run.characters_[0] = kBegin;
   const char32_t* const characters = run.characters_.data();
   const std::size_t size = run.size_ + 1;
-  const bool usual = min_ == 2 && max_ == 4, one_part = parts_.size() == 1;
-  const bool hashed = hashed_.hashes() > 0;
+  const bool usual = min_ == 2 && max_ == 4, one_part = parts_.hashes() == 1;
+  const bool hashed = features_.hashes() > 0;
   std::size_t begin = 1;
   for (const std::size_t end : run.ends_) {
     if (begin == end) {

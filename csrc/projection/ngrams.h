@@ -53,12 +53,6 @@ class Ngrams {
   void finish(NgramRun& run, std::uint64_t* codes, std::size_t stride) const;
 
  private:
-  // The words that one of the words of each n-gram goes to.
-  struct Part {
-    std::size_t first;
-    std::size_t count;
-  };
-
   // How n-grams are written: into one word; into a word of each part; as hashed features.
   enum class Way { one_part, parts, hashed };
 
@@ -71,8 +65,8 @@ class Ngrams {
   std::size_t words_;
   std::size_t min_;
   std::size_t max_;
-  std::vector<Part> parts_;
-  HashedFeatures hashed_;
+  HashedPlaces parts_;     // of words that an n-gram is written to
+  HashedPlaces features_;  // or of features, where there are any
 };
 
 }  // namespace pqrnn

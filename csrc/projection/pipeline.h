@@ -30,7 +30,7 @@ struct Projector::Impl {
   NormalizeRules normalize;
   std::vector<std::pair<Extra, std::size_t>> extras;  // with their columns
   Ngrams ngrams;
-  HashedFeatures hashed;    // of whole tokens, where there are any
+  HashedPlaces hashed;      // of whole tokens, where there are any
   std::size_t whole_words;  // code words of whole tokens; those of n-grams follow
   std::size_t words;
   std::size_t seed_words;

@@ -117,7 +117,7 @@ void Projector::expand_whole(const std::uint64_t* fingerprints, std::size_t stri
   if (impl_->hashed.hashes() > 0) {
     std::fill_n(codes, count * width, 0);
     for (std::size_t i = 0; i < count; ++i) {
-      impl_->hashed.write(fingerprints[i * stride], codes + i * width);
+      write_features(impl_->hashed, fingerprints[i * stride], codes + i * width);
     }
   } else if (stride == 2) {
     kernels().expand.extend(fingerprints, count, width, codes);
