@@ -105,9 +105,35 @@ def test_the_student_learns_and_the_file_agrees_with_the_graph(tmp_path: Path) -
     assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_student_of_2_bits_is_stored_without_loss(tmp_path: Path) -> None:
+    def run(name: str, dtype: Any) -> dict[str, np.ndarray]:
+        path = distill(
+            CONFIG, TEACHER, sentences(), tmp_path / name, cache=tmp_path / "cache",
+            settings=replace(SETTINGS, bottleneck_bits=2), dtype=dtype, progress=False,
+        )  # fmt: skip
+        return tensors(path)
+
+    floats, packed = (run(dtype, dtype)["bottleneck.weight"] for dtype in ("float32", "int2"))
+    for row in floats:
+        levels = np.unique(np.abs(row).round(6))
+        np.testing.assert_allclose(levels, [levels[0], 3 * levels[0]], rtol=1e-4)
+    np.testing.assert_allclose(packed, floats, rtol=1e-5)
+
+
+def test_only_floats_are_trained_with_2_bits(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bottleneck_bits must be 2 or None, got 3"):
+        replace(SETTINGS, bottleneck_bits=3)
+    with pytest.raises(ValueError, match="precision must be 'float32' for bottleneck_bits=2"):
+        distill(
+            replace(CONFIG, precision="int8"), TEACHER, sentences(), tmp_path / "run",
+            cache=tmp_path / "cache", settings=replace(SETTINGS, bottleneck_bits=2),
+            dtype="int8", progress=False,
+        )  # fmt: skip
+
+
 def test_a_model_of_8_bits_is_not_stored_in_4(tmp_path: Path) -> None:
     config = replace(CONFIG, precision="int8")
-    with pytest.raises(ValueError, match=r"dtype must not be 'int4' .* got 'int4'"):
+    with pytest.raises(ValueError, match="dtype must not be 'int4' where .* 'int8'"):
         distill(
             config, TEACHER, sentences(), tmp_path / "run", cache=tmp_path / "cache",
             dtype="int4", progress=False,

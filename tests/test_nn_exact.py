@@ -70,13 +70,18 @@ def test_ten_thousand_real_sentences(shared: Path) -> None:
 
 
 def whole_tensors(path: str) -> dict[str, np.ndarray]:
-    """The tensors of an 8-bit file as they are stored, those of 4 bits one number by one."""
+    """The tensors of an 8-bit file as they are stored, those of few bits one number by one."""
     numpy_files = pytest.importorskip("safetensors.numpy")
-    from pqrnn_native.checkpoint import read_model
+    from pqrnn_native.checkpoint import read_metadata, read_model
 
     loaded: dict[str, np.ndarray] = numpy_files.load(read_model(path))
+    features = read_metadata(path).config.projection.feature_size
     for name, value in loaded.items():
-        if value.dtype == np.uint8:
+        if value.dtype == np.uint8 and value.shape[1] == features // 4:
+            quarters = np.stack([value // 4**place % 4 for place in range(4)], axis=-1)
+            levels = np.array([-3, -1, 1, 3], np.int8)
+            loaded[name] = levels[quarters].reshape(len(value), -1)
+        elif value.dtype == np.uint8:
             halves = np.stack([value % 16, value // 16], axis=-1).reshape(len(value), -1)
             loaded[name] = np.where(halves < 8, halves, halves.astype(int) - 16).astype(np.int8)
     return loaded

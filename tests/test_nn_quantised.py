@@ -131,6 +131,24 @@ def test_weights_are_whole_numbers_with_a_scale_for_each_row() -> None:
     torch.testing.assert_close(weight.grad, torch.tensor([[3.0, 5.0, 7.0], [1.0, 1.0, 1.0]]))
 
 
+def test_four_levels_are_those_of_each_row() -> None:
+    rows = [[3.0, -1.0, 0.1, -4.0], [0.02, 0.01, -0.03, -0.001], [0.0, 0.0, 0.0, 0.0]] * 2
+    weight = torch.tensor(rows, requires_grad=True)
+    levels = quantised.four_levels(weight)
+    # Root mean squares are sqrt(26.01 / 4) = 2.5500 and sqrt(0.001401 / 4) = 0.018715; steps are
+    # 0.9957 of them, 2.5390 and 0.018635; levels are half a step and one and a half.
+    expected = torch.tensor(
+        [[3.8085, -1.2695, 1.2695, -3.8085], [0.02795, 0.009317, -0.02795, -0.009317]]
+    )
+    torch.testing.assert_close(
+        levels[[0, 1, 3, 4]].detach(), expected.repeat(2, 1), rtol=1e-3, atol=0
+    )
+    assert (levels[[2, 5]].abs() < 1e-29).all()
+    gradient = torch.arange(24.0).reshape(6, 4)
+    levels.backward(gradient)
+    assert torch.equal(torch.as_tensor(weight.grad), gradient)
+
+
 def test_grids_pass_gradients_inside_and_none_outside() -> None:
     x = torch.tensor([-0.3, 0.26, 0.74, 1.4], requires_grad=True)
     y = quantised.on_grid(x, 0, 4, 0.25)

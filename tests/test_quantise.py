@@ -128,11 +128,11 @@ def test_export_measures_and_notes_what_it_did(
     assert f"{noted['before']['exact_match']:.3f} -> {exact:8.3f}" in printed
     assert main(["info", str(out)]) == 0
     assert "precision       int8" in capsys.readouterr().out
-    four = tmp_path / "four.safetensors"
-    command[command.index(str(out))] = str(four)
-    assert main([*command, "--bottleneck-bits", "4"]) == 0
-    assert [path.read_bytes().count(b'"dtype":"U8"') for path in (out, four)] == [0, 1]
-    assert " --bottleneck-bits 4" in read_metadata(four).info["export"]["command"]
+    for bits in ("4", "2"):
+        few = tmp_path / f"{bits}.safetensors"
+        assert main([*command, "--bottleneck-bits", bits, "--out", str(few)]) == 0
+        assert [path.read_bytes().count(b'"dtype":"U8"') for path in (out, few)] == [0, 1]
+        assert f" --bottleneck-bits {bits}" in read_metadata(few).info["export"]["command"]
 
 
 @pytest.mark.parametrize("precision", ["float16", "float32"])

@@ -180,6 +180,10 @@ const TensorView* SafetensorsFile::tensor(std::string_view name) const {
   return found != tensors.end() && found->name == name ? &*found : nullptr;
 }
 
+TensorView* SafetensorsFile::tensor(std::string_view name) {
+  return const_cast<TensorView*>(std::as_const(*this).tensor(name));
+}
+
 const std::string* SafetensorsFile::metadata_value(std::string_view key) const {
   for (const auto& entry : metadata) {
     if (entry.first == key) return &entry.second;

@@ -23,13 +23,15 @@ struct TensorView {
   const unsigned char* data = nullptr;  // into the buffer, any alignment
   std::size_t bytes = 0;                // elements() * size of the dtype
   std::size_t elements = 0;
+  unsigned packed = 1;  // numbers in each element, where check_tensors() finds several
 };
 
 struct SafetensorsFile {
   std::vector<std::pair<std::string, std::string>> metadata;
   std::vector<TensorView> tensors;  // sorted by name
 
-  const TensorView* tensor(std::string_view name) const;          // nullptr when absent
+  const TensorView* tensor(std::string_view name) const;  // nullptr when absent
+  TensorView* tensor(std::string_view name);
   const std::string* metadata_value(std::string_view key) const;  // nullptr when absent
 };
 

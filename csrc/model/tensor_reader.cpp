@@ -29,6 +29,24 @@ void copy_f16(const TensorView& tensor, std::vector<float>& values) {
   }
 }
 
+// Two weights a byte, -8 to 7 in two's complement, the earlier one in the low half.
+void unpack_4bit(const TensorView& tensor, std::int8_t* values) {
+  const auto weight = [](unsigned half) { return static_cast<std::int8_t>((half ^ 8) - 8); };
+  for (std::size_t i = 0; i < tensor.elements; ++i) {
+    *values++ = weight(tensor.data[i] & 15u);
+    *values++ = weight(tensor.data[i] >> 4);
+  }
+}
+
+// Four weights a byte, the earliest one lowest: 0 to 3 for -3, -1, 1 and 3.
+void unpack_2bit(const TensorView& tensor, std::int8_t* values) {
+  for (std::size_t i = 0; i < tensor.elements; ++i) {
+    for (unsigned shift = 0; shift < 8; shift += 2) {
+      *values++ = static_cast<std::int8_t>(2 * static_cast<int>(tensor.data[i] >> shift & 3) - 3);
+    }
+  }
+}
+
 }  // namespace
 
 void TensorReader::floats(const std::string& name, std::vector<float>& values) const {
@@ -55,13 +73,8 @@ void TensorReader::whole_weight(const std::string& name, std::vector<std::int8_t
                                 std::vector<float>& scales) const {
   const TensorView& tensor = *file_.tensor(name);
   if (tensor.dtype == Dtype::u8) {
-    // Two weights of 4 bits a byte, -8 to 7 in two's complement, the earlier one in the low half.
-    values.resize(2 * tensor.elements);
-    const auto weight = [](unsigned half) { return static_cast<std::int8_t>((half ^ 8) - 8); };
-    for (std::size_t i = 0; i < tensor.elements; ++i) {
-      values[2 * i] = weight(tensor.data[i] & 15u);
-      values[2 * i + 1] = weight(tensor.data[i] >> 4);
-    }
+    values.resize(tensor.packed * tensor.elements);
+    (tensor.packed == 4 ? unpack_2bit : unpack_4bit)(tensor, values.data());
   } else {
     const auto* data = reinterpret_cast<const std::int8_t*>(tensor.data);
     values.assign(data, data + tensor.elements);

@@ -14,6 +14,7 @@ namespace {
 using Shape = std::initializer_list<std::size_t>;
 
 constexpr int kMost4Bit = 8;  // the largest magnitude of 4 bits
+constexpr int kMost2Bit = 3;  // of -3, -1, 1 and 3
 
 template <class List>
 std::string shape_text(const List& shape) {
@@ -37,7 +38,7 @@ bool finite_half_at(const TensorView& tensor, std::size_t i) {
 // Asks for tensors by name and counts them, so that leftovers can be refused.
 class Checker {
  public:
-  Checker(const SafetensorsFile& file, Precision precision) : file_(file), precision_(precision) {}
+  Checker(SafetensorsFile& file, Precision precision) : file_(file), precision_(precision) {}
 
   // F32, finite once multiplied by `factor` in float64.
   Status floats(const std::string& name, std::size_t rows, double factor = 1.0) {
@@ -105,10 +106,15 @@ class Checker {
   }
 
   Status find(const std::string& name, Shape shape, const TensorView*& tensor) {
-    tensor = file_.tensor(name);
+    TensorView* const here = file_.tensor(name);
+    tensor = here;
     if (!tensor) return unusable("tensor '" + name + "' is missing");
     std::vector<std::size_t> found = tensor->shape;
-    if (tensor->dtype == Dtype::u8 && !found.empty()) found.back() *= 2;
+    if (tensor->dtype == Dtype::u8 && !found.empty()) {
+      const std::size_t columns = *(shape.end() - 1);
+      here->packed = found.back() == columns / 4 ? 4 : 2;
+      found.back() *= here->packed;
+    }
     if (!std::equal(shape.begin(), shape.end(), found.begin(), found.end())) {
       return unusable("tensor '" + name + "' has shape " + shape_text(found) +
                       ", its configuration says " + shape_text(shape));
@@ -120,10 +126,11 @@ class Checker {
   // Whole numbers times the scales of their rows.
   Status check_products(const TensorView& tensor) const {
     const TensorView& scales = *file_.tensor(tensor.name + "_scale");
-    const std::size_t columns = tensor.elements / scales.elements;
+    const std::size_t columns = tensor.elements / scales.elements;  // of I8
     const auto* row = reinterpret_cast<const std::int8_t*>(tensor.data);
     for (std::size_t i = 0; i < scales.elements; ++i, row += columns) {
-      int largest = tensor.dtype == Dtype::u8 ? kMost4Bit : 0;
+      int largest = 0;
+      if (tensor.dtype == Dtype::u8) largest = tensor.packed == 4 ? kMost2Bit : kMost4Bit;
       if (tensor.dtype == Dtype::i8) {
         for (std::size_t j = 0; j < columns; ++j)
           largest = std::max(largest, std::abs(int{row[j]}));
@@ -139,7 +146,7 @@ class Checker {
     return {};
   }
 
-  const SafetensorsFile& file_;
+  SafetensorsFile& file_;
   const Precision precision_;
   std::size_t used_ = 0;
 };
@@ -190,7 +197,7 @@ Status unusable(const std::string& what) {
   return Status::error(Code::corrupt_file, "model file: " + what);
 }
 
-Status check_tensors(const SafetensorsFile& file, const ModelConfig& config) {
+Status check_tensors(SafetensorsFile& file, const ModelConfig& config) {
   Checker check(file, config.precision);
   Factors factors;
   PQRNN_TRY(check_ranges(check, config, factors));

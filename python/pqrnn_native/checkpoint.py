@@ -3,9 +3,10 @@
 ``__metadata__`` holds ``format`` ("pqrnn"), ``format_version`` ("1"), ``config`` (JSON of
 :class:`PQRNNConfig`) and ``info`` (free JSON: accuracy, teacher, command). Tensors are named by
 :meth:`PQRNNConfig.tensor_shapes`, batch norm folded in. Weights are F32, F16, or whole numbers
-with one F32 scale per output row in ``<name>_scale``: I8, or U8 with two neighbours of the last
-axis in a byte, 4 bits each, -8 to 7 in two's complement, the earlier one in the low half. Biases
-and, with ``precision="int8"``, the ranges of activations are F32.
+with one F32 scale per output row in ``<name>_scale``: I8, or U8 with neighbours of the last axis
+in a byte, the earliest one in the lowest bits. Of two such neighbours each has 4 bits, -8 to 7 in
+two's complement; of four each has 2 bits, 0 to 3 for -3, -1, 1 and 3. Biases and, with
+``precision="int8"``, the ranges of activations are F32.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .config import PQRNNConfig
 
 __all__ = ["Metadata", "load_tensors", "read_metadata", "save_model"]
 
-StorageType = Literal["float32", "float16", "int8", "int4"]
+StorageType = Literal["float32", "float16", "int8", "int4", "int2"]
 FloatArray = npt.NDArray[np.float32]
 
 EMBEDDED = ("default", "multilingual")  # models that come with the package, by name
@@ -37,8 +38,9 @@ _DTYPES: dict[str, type[np.generic]] = {
     "U8": np.uint8,
 }
 _CODES = {np.dtype(dtype).name: code for code, dtype in _DTYPES.items()}
-_PACKED = "bottleneck.weight"  # what "int4" keeps in 4 bits
-# Where clipping ends that a 4-bit grid is tried with, as shares of a row's largest magnitude.
+_PACKED = "bottleneck.weight"  # what "int4" and "int2" keep in so few bits
+_PACKED_BITS: dict[str, Literal[2, 4]] = {"int4": 4, "int2": 2}
+# Where a grid of few bits is tried to end, as shares of a row's largest magnitude.
 _CLIPS = np.linspace(0.2, 1, 33, dtype=np.float32)
 
 
@@ -66,14 +68,15 @@ def save_model(
             may also come as int8 with its float32 scales [rows] as ``<name>_scale``.
         info: Anything JSON can hold; by default an empty object.
         dtype: How weights are stored; biases and ranges stay float32. ``"int8"`` is symmetric, with
-            one scale per output row. ``"int4"`` is the same but for the bottleneck's weights, two
-            of which share a byte: a sum over many random features forgives rounding. None:
-            ``"int8"`` with ``precision="int8"``, which takes no floats, else ``"float16"``.
+            one scale per output row. ``"int4"`` and ``"int2"`` are the same but for the
+            bottleneck's weights, two or four of which share a byte: a sum over many random features
+            forgives rounding. None: ``"int8"`` with ``precision="int8"``, which takes no floats,
+            else ``"float16"``.
 
     Raises:
         ValueError: A tensor is missing, unknown, of a wrong shape, not finite, too large for
             float16, or a range is not positive; or ``dtype`` is unknown or not for this precision,
-            or is ``"int4"`` with an odd ``feature_size``.
+            or ``feature_size`` does not fill whole bytes.
         TypeError: ``info`` is not JSON.
         OSError: The file cannot be written.
     """
@@ -82,11 +85,15 @@ def save_model(
     if dtype not in get_args(StorageType):
         allowed = ", ".join(repr(name) for name in get_args(StorageType))
         raise ValueError(f"dtype must be one of {allowed}, got {dtype!r}")
-    if config.precision == "int8" and dtype not in ("int8", "int4"):
-        raise ValueError(f"dtype must be 'int8' or 'int4' for precision='int8', got {dtype!r}")
-    if dtype == "int4" and config.projection.feature_size % 2:
+    bits = _PACKED_BITS.get(dtype)
+    if config.precision == "int8" and dtype != "int8" and not bits:
         raise ValueError(
-            f"dtype 'int4' needs an even feature_size, got {config.projection.feature_size}"
+            f"dtype must be 'int8', 'int4' or 'int2' for precision='int8', got {dtype!r}"
+        )
+    if bits and config.projection.feature_size % (8 // bits):
+        raise ValueError(
+            f"dtype {dtype!r} needs a feature_size that is a multiple of {8 // bits}, "
+            f"got {config.projection.feature_size}"
         )
     shapes = config.tensor_shapes()
     whole = [name for name in shapes if name in tensors and _is_int8(tensors[name])]
@@ -110,7 +117,7 @@ def save_model(
             stored[name] = value
         else:
             stored.update(_store(name, value, dtype))
-    if dtype == "int4" and _PACKED in whole:
+    if bits and _PACKED in whole:
         floats = stored[_PACKED] * stored[f"{_PACKED}_scale"][:, None]
         stored.update(_store(_PACKED, floats, dtype))
     metadata = {
@@ -143,12 +150,14 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, FloatArray]:
         entry = header[name]
         begin, end = entry["data_offsets"]
         raw = data[start + begin : start + end]
-        stored = np.frombuffer(raw, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        return unpack_4bit(stored) if stored.dtype == np.uint8 else stored
+        return np.frombuffer(raw, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
     tensors: dict[str, FloatArray] = {}
     for name, shape in config.tensor_shapes().items():
-        value = tensor(name).astype(np.float32)
+        stored = tensor(name)
+        if stored.dtype == np.uint8:
+            stored = unpack(stored, 2 if stored.shape[-1] * 4 == shape[-1] else 4)
+        value = stored.astype(np.float32)
         if f"{name}_scale" in header:
             value *= tensor(f"{name}_scale").reshape(-1, *[1] * (len(shape) - 1))
         tensors[name] = value
@@ -200,30 +209,36 @@ def quantise_weight(value: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray
     return whole.reshape(value.shape), scale
 
 
-def quantise_weight_4bit(value: FloatArray) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-    """Packed uint8 [rows, columns / 2] and scales [rows] of a weight [rows, columns].
+def pack_weight(value: FloatArray, bits: Literal[2, 4]) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+    """Packed uint8 [rows, columns * bits / 8] and scales [rows] of a weight [rows, columns].
 
     The scale of a row is the one, of those that cut its largest weights by various shares, that
     leaves the smallest squared error.
     """
     largest = np.abs(value).max(axis=1)
-    largest[largest == 0] = 1
-    scale = largest / np.float32(7)
+    rows = value / np.maximum(largest, np.float32(1e-38))[:, None]  # squares are not denormal
+    most = np.float32(_whole_ends(bits)[1])
+    step = np.empty_like(largest)
     least = np.full(len(value), np.inf)
     for clip in _CLIPS:
-        tried = clip * largest / np.float32(7)
-        error = (np.square(_rounded_4bit(value, tried) * tried[:, None] - value)).sum(axis=1)
-        scale = np.where(error < least, tried, scale)
+        tried = clip / most
+        error = np.square(_whole(rows, tried, bits) * tried - rows).sum(axis=1)
+        step = np.where(error < least, tried, step)
         least = np.minimum(error, least)
-    halves = _rounded_4bit(value, scale).astype(np.int8).view(np.uint8) & np.uint8(15)
-    packed: npt.NDArray[np.uint8] = halves[:, ::2] | halves[:, 1::2] << np.uint8(4)
+    whole, scale = _whole(rows, step[:, None], bits), step * largest
+    codes = (whole + 3) / 2 if bits == 2 else whole % 16
+    packed = np.zeros((len(value), value.shape[1] * bits // 8), np.uint8)
+    for place in range(8 // bits):
+        packed |= codes[:, place :: 8 // bits].astype(np.uint8) << np.uint8(bits * place)
     return packed, scale
 
 
-def unpack_4bit(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
-    """int8 [.., 2 n] of packed uint8 [.., n]."""
-    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
-    return (halves.astype(np.int8) ^ 8) - np.int8(8)
+def unpack(packed: npt.NDArray[np.uint8], bits: Literal[2, 4]) -> npt.NDArray[np.int8]:
+    """int8 [.., n * 8 / bits] of packed uint8 [.., n]."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    codes = (packed[..., None] >> shifts & np.uint8(2**bits - 1)).astype(np.int8)
+    whole = 2 * codes - np.int8(3) if bits == 2 else (codes ^ 8) - np.int8(8)
+    return whole.reshape(*packed.shape[:-1], -1)
 
 
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
@@ -242,9 +257,17 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryvie
         raise
 
 
-def _rounded_4bit(value: FloatArray, scale: FloatArray) -> FloatArray:
-    steps: FloatArray = np.clip(np.rint(value / scale[:, None]), -8, 7)
-    return steps
+def _whole(value: FloatArray, step: FloatArray | np.float32, bits: Literal[2, 4]) -> FloatArray:
+    """What is nearest to value over step: -8 to 7, or with 2 bits -3, -1, 1 or 3."""
+    steps = value / step
+    nearest = 2 * np.floor(steps / 2) + 1 if bits == 2 else np.rint(steps)
+    low, high = _whole_ends(bits)
+    clipped: FloatArray = np.clip(nearest, low, high)
+    return clipped
+
+
+def _whole_ends(bits: Literal[2, 4]) -> tuple[int, int]:
+    return (-3, 3) if bits == 2 else (-8, 7)
 
 
 def _is_int8(value: npt.ArrayLike) -> bool:
@@ -263,8 +286,8 @@ def _store(name: str, value: FloatArray, dtype: StorageType) -> dict[str, npt.ND
                 f"tensor {name!r} does not fit float16, its largest value is {largest}"
             )
         return {name: half}
-    packs = dtype == "int4" and name == _PACKED
-    whole, scale = quantise_weight_4bit(value) if packs else quantise_weight(value)
+    bits = _PACKED_BITS.get(dtype) if name == _PACKED else None
+    whole, scale = pack_weight(value, bits) if bits else quantise_weight(value)
     return {name: whole, f"{name}_scale": scale}
 
 

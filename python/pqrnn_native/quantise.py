@@ -41,7 +41,7 @@ def quantise(
         out: File to write or replace.
         quantile: The share of activations that a grid covers; what is larger is cut to its end.
         info: Further entries for the file's ``info``.
-        dtype: ``"int8"``, or ``"int4"`` for a smaller file, see :func:`.save_model`.
+        dtype: ``"int8"``, or ``"int4"`` or ``"int2"`` for a smaller file, see :func:`.save_model`.
 
     Raises:
         ValueError: The file is damaged or in 8 bits already, there is no text with a token, or

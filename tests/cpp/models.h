@@ -11,9 +11,9 @@
 
 namespace models {
 
-// Of weights; biases and scales are always f32. u4 are two in a byte where a row has an even number
-// of them, else i8.
-enum class Stored { f32, f16, i8, u4 };
+// Of weights; biases and scales are always f32. u4 and u2 are two and four in a byte where they
+// fill the bytes of a row, else i8.
+enum class Stored { f32, f16, i8, u4, u2 };
 
 struct Sizes {
   std::size_t features;
@@ -31,9 +31,11 @@ class Writer {
 
   // One dimension makes a bias; with more, each row of int8 has a scale.
   void add(const std::string& name, const std::vector<std::size_t>& shape) {
-    const Stored stored = shape.size() == 1                                ? Stored::f32
-                          : stored_ == Stored::u4 && shape.back() % 2 != 0 ? Stored::i8
-                                                                           : stored_;
+    const std::size_t packed = stored_ == Stored::u4 ? 2 : stored_ == Stored::u2 ? 4 : 1;
+    const Stored stored = shape.size() == 1            ? Stored::f32
+                          : shape.back() % packed != 0 ? Stored::i8
+                                                       : stored_;
+    const bool bytes = stored == Stored::u4 || stored == Stored::u2;
     std::string data;
     std::size_t size = 1;
     for (const std::size_t dimension : shape) size *= dimension;
@@ -44,17 +46,17 @@ class Writer {
         append(data, normal(rng_));
       } else if (stored == Stored::f16) {  // exponents of 1/32 to 1/2
         append(data, static_cast<std::uint16_t>((bits & 0x83ff) | (10 + (bits >> 16) % 5) << 10));
-      } else if (stored == Stored::u4) {
-        if (i % 2 == 0) append(data, static_cast<std::uint8_t>(bits));
+      } else if (bytes) {
+        if (i % packed == 0) append(data, static_cast<std::uint8_t>(bits));
       } else {
         append(data, static_cast<std::int8_t>(bits % 255 - 127));
       }
     }
-    static const char* const kNames[] = {"F32", "F16", "I8", "U8"};
+    static const char* const kNames[] = {"F32", "F16", "I8", "U8", "U8"};
     std::vector<std::size_t> written = shape;
-    if (stored == Stored::u4) written.back() /= 2;
+    if (bytes) written.back() /= packed;
     entry(name, kNames[static_cast<int>(stored)], written, data);
-    if (stored != Stored::i8 && stored != Stored::u4) return;
+    if (stored != Stored::i8 && !bytes) return;
     std::string scales;
     for (std::size_t i = 0; i < shape[0]; ++i) append(scales, 0.004f);
     entry(name + "_scale", "F32", {shape[0]}, scales);

@@ -79,7 +79,8 @@ std::vector<Original> originals(int count, char** paths) {
   for (const auto& [suffix, stored] : {std::pair<const char*, Stored>{" f32", Stored::f32},
                                        {" f16", Stored::f16},
                                        {" i8", Stored::i8},
-                                       {" u4", Stored::u4}}) {
+                                       {" u4", Stored::u4},
+                                       {" u2", Stored::u2}}) {
     const models::Sizes small{33, 3, 2, 2}, large{256, 64, 48, 2};
     add(std::string("encoder") + suffix, models::encoder(rng, small, 4, stored));
     add(std::string("classifier") + suffix, models::classifier(rng, small, stored));

@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
-        choices=("float32", "float16", "int8", "int4"),
+        choices=("float32", "float16", "int8", "int4", "int2"),
         default="int8",
         help="storage of the saved weights (default: int8)",
     )
@@ -150,6 +150,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--center",
         action=argparse.BooleanOptionalAction,
         help="take each teacher's mean vector from its vectors",
+    )
+    training.add_argument(
+        "--bottleneck-bits",
+        type=int,
+        choices=(2,),
+        help="learn with bottleneck weights that fit 2 bits without loss",
     )
     training.add_argument(
         "--bfloat16",
@@ -199,5 +205,5 @@ def _config(options: argparse.Namespace) -> PQRNNConfig:
 
 
 def _settings(options: argparse.Namespace, kind: type[DistillSettings]) -> DistillSettings:
-    names = [*(name for name, *_ in _TRAINING), "center", "bfloat16"]
+    names = [*(name for name, *_ in _TRAINING), "center", "bottleneck_bits", "bfloat16"]
     return kind(**{n: v for n in names if (v := getattr(options, n)) is not None})

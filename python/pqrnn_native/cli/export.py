@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bottleneck-bits",
         type=int,
-        choices=(4, 8),
+        choices=(2, 4, 8),
         default=8,
         help="of each weight of an 8-bit model's bottleneck in the file (default: 8)",
     )
@@ -63,10 +63,13 @@ def run(options: argparse.Namespace) -> None:
         path = os.path.join(path, "model.safetensors")
     languages = options.languages.split(",") if options.languages else None
     words = ["pqrnn-native", "export", "--precision", options.precision]
-    if options.bottleneck_bits == 4:
+    bits = options.bottleneck_bits
+    if bits != 8:
         if options.precision != "int8":
-            raise ValueError(f"--bottleneck-bits 4 needs --precision int8, got {options.precision}")
-        words += ["--bottleneck-bits", "4"]
+            raise ValueError(
+                f"--bottleneck-bits {bits} needs --precision int8, got {options.precision}"
+            )
+        words += ["--bottleneck-bits", str(bits)]
     for name in ("calibrate", "evaluate"):
         for spec in getattr(options, name) or ():
             words += [f"--{name}", spec.partition(":")[0]]  # a path says nothing elsewhere
@@ -75,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     if metadata.config.precision == "int8":
         raise ValueError(f"--model must be in float32, got {path!r}, which is in 8 bits")
     config, tensors = metadata.config, dict(load_tensors(path))
-    dtype: StorageType = "int4" if options.bottleneck_bits == 4 else options.precision
+    dtype: StorageType = {2: "int2", 4: "int4"}.get(bits, options.precision)
     if options.precision == "int8":
         texts = _texts(options.calibrate or [], languages, options.texts)
         info["texts"] = len(texts)

@@ -264,6 +264,7 @@ class PQRNNEncoder(nn.Module):
             width = directions * config.state_size
         self.layers = nn.ModuleList(layers)
         self.synchronised = False
+        self.coarse = False
         self.width = width + (config.bottleneck_size if config.skip else 0)
         if config.precision == "int8":
             self.bottleneck_range = quantised.GridRange()
@@ -280,6 +281,17 @@ class PQRNNEncoder(nn.Module):
         self.synchronised = True
         for layer in self.layers:
             layer.synchronised = True
+
+    def coarsen(self) -> None:
+        """From now on compute with bottleneck weights of four levels, as 2 bits will hold them.
+
+        Not with ``precision="int8"``, which has a grid of its own.
+        """
+        self.coarse = True
+
+    def _bottleneck_weight(self) -> Tensor:
+        weight = self.bottleneck.weight
+        return quantised.four_levels(weight) if self.coarse else weight
 
     def forward(
         self, features: Tensor, offsets: Tensor, index: Tensor | None = None
@@ -304,7 +316,7 @@ class PQRNNEncoder(nn.Module):
             raise ValueError(f"features must be [tokens, {size}], got {tuple(features.shape)}")
         if self.config.precision == "int8":
             return self._whole(features, offsets, index)
-        rows = features_product(features, self.bottleneck.weight)
+        rows = features_product(features, self._bottleneck_weight())
         if index is not None:
             rows = rows[index]
         bottleneck = self._dropped(torch.relu(self._normalized(rows)))
@@ -393,7 +405,7 @@ class PQRNNEncoder(nn.Module):
         if whole:
             rows = self._whole_product(features, index)
         else:
-            rows = features_product(features, self.bottleneck.weight)
+            rows = features_product(features, self._bottleneck_weight())
             rows = rows if index is None else rows[index]
         _recentre(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         rows = torch.relu(norm(rows))
@@ -427,7 +439,9 @@ class PQRNNEncoder(nn.Module):
                 out |= layer.export_whole(f"layers.{index}")
             return out | export_linear(self.attention, "attention", whole=True)
         out = {
-            "bottleneck.weight": export_tensor(self.bottleneck.weight.double() * factor[:, None]),
+            "bottleneck.weight": export_tensor(
+                self._bottleneck_weight().double() * factor[:, None]
+            ),
             "bottleneck.bias": export_tensor(shift),
         }
         for index, layer in enumerate(self.layers):

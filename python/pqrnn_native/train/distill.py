@@ -59,6 +59,8 @@ class DistillSettings:
         threads: torch threads; 0 leaves torch's own choice.
         bfloat16: matrix products in bfloat16 (autocast); None: where the device has instructions
             for them.
+        bottleneck_bits: 2 learns with bottleneck weights of four levels a row, which ``"int2"``
+            stores without loss; None with weights as they are.
     """
 
     epochs: float = 6.0
@@ -78,6 +80,7 @@ class DistillSettings:
     evaluate_every: int = 300
     threads: int = 0
     bfloat16: bool | None = None
+    bottleneck_bits: int | None = None
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "learning_rate", "clip", "temperature", "max_tokens")
@@ -88,6 +91,8 @@ class DistillSettings:
             raise ValueError(f"batch_size must be at least 2, got {self.batch_size!r}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), got {self.ema!r}")
+        if self.bottleneck_bits not in (None, 2):
+            raise ValueError(f"bottleneck_bits must be 2 or None, got {self.bottleneck_bits!r}")
 
 
 def fit_pca(vectors: np.ndarray, dim: int, *, sample: int = 100_000) -> np.ndarray:
@@ -118,7 +123,10 @@ class Student:
         self.training_projection = Projection(
             **{**asdict(config.projection), "max_tokens": settings.max_tokens}
         )
-        self.averaged = Averaged(nn.PQRNNForSentenceEmbedding(config).to(self.device), settings.ema)
+        model = nn.PQRNNForSentenceEmbedding(config).to(self.device)
+        if settings.bottleneck_bits:
+            model.encoder.coarsen()
+        self.averaged = Averaged(model, settings.ema)
         self.model, self.average = self.averaged.model, self.averaged.average
         self.optimizer = adamw(self.model, settings.learning_rate, settings.weight_decay)
 
@@ -267,8 +275,8 @@ def distill(
         settings: see :class:`DistillSettings`.
         evaluation: pairs to report Spearman x 100 on, e.g. STS-B dev; the best evaluation is the
             one that is saved. Without pairs the last weights are saved.
-        dtype: storage of the saved weights: ``"float32"``, ``"float16"``, ``"int8"`` or ``"int4"``;
-            with ``config.precision="int8"`` they are in 8 bits.
+        dtype: storage of the saved weights: ``"float32"``, ``"float16"``, ``"int8"``, ``"int4"`` or
+            ``"int2"``; with ``config.precision="int8"`` they are in 8 bits.
         progress: show a bar; None shows one on a terminal.
 
     Returns:
@@ -276,12 +284,14 @@ def distill(
 
     Raises:
         ValueError: too few texts for a batch, another task, ``init`` of another shape, a run
-            folder of other settings, or 4 bits for a model of 8.
+            folder of other settings, or fewer bits for a model of 8, in training or in the file.
     """
     settings = settings or DistillSettings()
     if config.task != "embedding":
         raise ValueError(f"config.task must be 'embedding' to distil vectors, got {config.task!r}")
     dtype = storage_of(config, dtype)
+    if settings.bottleneck_bits and config.precision == "int8":
+        raise ValueError("config.precision must be 'float32' for bottleneck_bits=2, got 'int8'")
     if init is not None:
         _check_shape(config, init)
     teachers = [teacher] if isinstance(teacher, Teacher) else list(teacher)

@@ -123,7 +123,7 @@ def fit(
             through all of them whenever it is drawn, see :mod:`.augment`. What they return must
             follow from their arguments alone. ``settings`` add some of their own.
         dtype: storage of the saved weights, see :func:`.saving.storage_of`: ``"float32"``,
-            ``"float16"``, ``"int8"`` or ``"int4"``.
+            ``"float16"``, ``"int8"``, ``"int4"`` or ``"int2"``.
         device: of torch, for example ``"cpu"``; None: a GPU if there is one.
         progress: show a bar; None shows one on a terminal.
         say: called with a line of text about the data and about each evaluation.

@@ -28,12 +28,12 @@ def storage_of(config: PQRNNConfig, dtype: StorageType) -> StorageType:
     """How a model's weights are stored: in 8 bits where it computes in them, else as asked for.
 
     Raises:
-        ValueError: 4 bits are asked for, of which the training in 8 bits has seen nothing.
+        ValueError: Fewer bits are asked for, of which the training in 8 bits has seen nothing.
     """
     if config.precision != "int8":
         return dtype
-    if dtype == "int4":
-        raise ValueError("dtype must not be 'int4' where config.precision is 'int8', got 'int4'")
+    if dtype in ("int4", "int2"):
+        raise ValueError(f"dtype must not be {dtype!r} where config.precision is 'int8'")
     return "int8"
 
 
