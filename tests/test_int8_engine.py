@@ -140,6 +140,42 @@ def test_rows_of_a_long_word_add_up_beyond_16_bits(
     np.testing.assert_array_equal(raw(pq.load(path), texts), expected)
 
 
+@pytest.mark.parametrize("bottleneck", [3, 64, 250, 300, 513])
+@pytest.mark.parametrize("token_hashes", [0, 5])
+def test_weights_of_2_bits_equal_the_twin(
+    bottleneck: int, token_hashes: int, isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """With hashed features they stay packed: words of few rows, and of hundreds of either sign."""
+    shape = pq.PQRNNConfig(
+        projection=pq.ProjectionConfig(
+            feature_size=2048, ngram_size=1536, token_hashes=token_hashes, ngram_hashes=2
+        ),
+        bottleneck_size=bottleneck,
+        state_size=4,
+        num_layers=1,
+        output_size=4,
+    )
+    config, _, tensors = whole_model(shape, rng, tmp_path)
+    levels = rng.choice(np.array([-3, -1, 1, 3], np.int8), tensors["bottleneck.weight"].shape)
+    levels[0] = 3  # sums as large as they become
+    path = tmp_path / "coarse.safetensors"
+    scale = tensors["bottleneck.weight_scale"]
+    save_model(path, config, {**tensors, "bottleneck.weight": levels}, dtype="int2")
+    # Levels have the sign of their scale, which is positive in the file and a rounding away.
+    header, body = split(path.read_bytes())
+    begin, end = header["bottleneck.weight_scale"]["data_offsets"]
+    stored = np.frombuffer(body[begin:end], np.float32)
+    np.testing.assert_allclose(stored, np.abs(scale), rtol=1e-6)
+    tensors["bottleneck.weight"] = levels * np.sign(scale)[:, None].astype(np.int8)
+    tensors["bottleneck.weight_scale"] = stored
+    long = "".join(rng.choice(list("abcdefghij"), 400))
+    texts = [*TEXTS, long, f"{long[:90]} {long[90:200]}"]
+    features = twin.projection(config).ragged([long])[0]
+    assert min(np.count_nonzero(features > 0), np.count_nonzero(features < 0)) > 3 * 85
+    _, expected = expected_outputs(config, tensors, texts)
+    np.testing.assert_array_equal(raw(pq.load(path), texts), expected)
+
+
 def test_a_word_met_again_beside_others_has_the_bits_of_its_own_ngrams(
     isa: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:

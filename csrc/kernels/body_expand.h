@@ -3,22 +3,20 @@
 // This header has no include guard on purpose: it belongs to body.h.
 
 // The four features of every byte of a code.
-template <typename T>
 struct TernaryTable {
-  T of[256][4];
+  std::int8_t of[256][4];
 
   constexpr TernaryTable() : of() {
     for (int byte = 0; byte < 256; ++byte) {
       for (int j = 0; j < 4; ++j) {
         const int group = byte >> (2 * j) & 3;
-        of[byte][j] = group == 1 ? T(1) : group == 2 ? T(-1) : T(0);
+        of[byte][j] = static_cast<std::int8_t>(group == 1 ? 1 : group == 2 ? -1 : 0);
       }
     }
   }
 };
 
-static constexpr TernaryTable<std::int8_t> ternary_int8{};
-static constexpr TernaryTable<float> ternary_float{};
+static constexpr TernaryTable ternary_table{};
 
 static inline std::uint64_t mix47(std::uint64_t v) { return v ^ (v >> 47); }
 
@@ -51,18 +49,17 @@ static void extend(const std::uint64_t* PQRNN_RESTRICT seeds, std::size_t count,
 }
 
 // From feature `from`, a multiple of 32, on: four features at a time by table.
-template <typename T>
 static void expand_bytes(const std::uint64_t* codes, std::size_t from, std::size_t count,
-                         T* features, const T (&table)[256][4]) {
+                         std::int8_t* features) {
   std::size_t j = from;
   for (; j + 32 <= count; j += 32) {
     const std::uint64_t word = codes[j / 32];
     for (int byte = 0; byte < 8; ++byte) {
       // memcpy, because as a loop GCC 12 takes this byte by byte: 160 ns, not 26, for 512.
-      std::memcpy(features + j + 4 * byte, table[word >> (8 * byte) & 0xff], 4 * sizeof(T));
+      std::memcpy(features + j + 4 * byte, ternary_table.of[word >> (8 * byte) & 0xff], 4);
     }
   }
-  for (; j < count; ++j) features[j] = table[codes[j / 32] >> (2 * (j % 32)) & 3][0];
+  for (; j < count; ++j) features[j] = ternary_table.of[codes[j / 32] >> (2 * (j % 32)) & 3][0];
 }
 
 // A register holds each byte of a code four times, once for each of its features; group j % 4 of
@@ -114,11 +111,17 @@ static std::size_t expand_wide(const std::uint64_t*, std::size_t, std::int8_t*) 
 #endif
 
 static void to_int8(const std::uint64_t* codes, std::size_t count, std::int8_t* features) {
-  expand_bytes(codes, expand_wide(codes, count, features), count, features, ternary_int8.of);
+  expand_bytes(codes, expand_wide(codes, count, features), count, features);
 }
 
 static void to_float(const std::uint64_t* codes, std::size_t count, float* features) {
-  expand_bytes(codes, 0, count, features, ternary_float.of);
+  constexpr std::size_t kPart = 256;
+  for (std::size_t first = 0; first < count; first += kPart) {
+    const std::size_t part = count - first < kPart ? count - first : kPart;
+    std::int8_t bytes[kPart];
+    to_int8(codes + first / 32, part, bytes);
+    for (std::size_t j = 0; j < part; ++j) features[first + j] = bytes[j];
+  }
 }
 
 static constexpr ExpandKernels expand_kernels = {extend, to_int8, to_float};

@@ -5,6 +5,7 @@
 #include "kernels/body_int8_vector.h"
 #include "kernels/body_int8_product.h"
 #include "kernels/body_int8_ternary.h"
+#include "kernels/body_int8_gather_codes.h"
 #include "kernels/body_int8_gather.h"
 #include "kernels/body_int8_qrnn.h"
 

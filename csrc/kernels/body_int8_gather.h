@@ -1,8 +1,6 @@
 // The bottleneck over hashed features: the few rows of weights that a token names, added up.
 // This header has no include guard on purpose: it belongs to body.h.
 
-constexpr std::size_t kGatherColumns = 64;  // a cache line of a row
-
 // Rows whose sums fit int16, 127 each.
 constexpr std::uint32_t kGatherRows = 256;
 
@@ -46,11 +44,10 @@ inline void gather_store(std::int16_t* out, const GatherSums& sums) {
 }
 #endif
 
-// sums[j] += sign * sum_r weights[rows[r], j], j < width.
-template <std::size_t width>
+// sums[j] += sign * sum_r weights[rows[r], j], j < kGatherColumns.
 static void gather_rows(const std::uint32_t* rows, std::uint32_t count, const std::int8_t* weights,
                         std::size_t stride, std::int32_t sign, std::int32_t* sums) {
-  constexpr std::size_t vectors = width / (2 * kLanes);
+  constexpr std::size_t vectors = kGatherColumns / (2 * kLanes);
   while (count > 0) {
     const std::uint32_t part = count < kGatherRows ? count : kGatherRows;
     GatherSums of_part[vectors] = {};
@@ -59,34 +56,34 @@ static void gather_rows(const std::uint32_t* rows, std::uint32_t count, const st
       PQRNN_UNROLL
       for (std::size_t v = 0; v < vectors; ++v) gather_add(of_part[v], row + v * 2 * kLanes);
     }
-    std::int16_t found[width];
+    std::int16_t found[kGatherColumns];
     PQRNN_UNROLL
     for (std::size_t v = 0; v < vectors; ++v) gather_store(found + v * 2 * kLanes, of_part[v]);
-    for (std::size_t j = 0; j < width; ++j) sums[j] += sign * found[j];
+    for (std::size_t j = 0; j < kGatherColumns; ++j) sums[j] += sign * found[j];
     rows += part;
     count -= part;
   }
 }
 
-template <std::size_t width>
-static void gather_columns(const Int8GatherArgs& args, std::size_t column) {
-  const std::int8_t* weights = args.weights + column;
-  for (std::size_t i = 0; i < args.count; ++i) {
-    const std::uint32_t* at = args.starts + 2 * i;
-    std::int32_t sums[width] = {};
-    gather_rows<width>(args.rows + at[0], at[1] - at[0], weights, args.columns, 1, sums);
-    gather_rows<width>(args.rows + at[1], at[2] - at[1], weights, args.columns, -1, sums);
-    std::uint8_t* out = args.output + i * args.columns + column;
-    for (std::size_t j = 0; j < width; j += kLanes) {
-      store_relu(vi_load(sums + j), args.multiplier + column + j, args.bias + column + j, out + j);
+static void int8_gather(const Int8GatherArgs& args) {
+  if (args.codes) return int8_gather_codes(args);
+  const std::size_t panels = (args.columns + kGatherColumns - 1) / kGatherColumns;
+  const std::size_t stride = panels * kGatherColumns;
+  for (std::size_t column = 0; column < args.columns; column += kGatherColumns) {
+    const std::size_t rest = args.columns - column;
+    const std::size_t width = rest < kGatherColumns ? rest : kGatherColumns;
+    for (std::size_t i = 0; i < args.count; ++i) {
+      const std::uint32_t* at = args.starts + 2 * i;
+      std::int32_t sums[kGatherColumns] = {};
+      for (int half = 0; half < 2; ++half) {
+        gather_rows(args.rows + at[half], at[half + 1] - at[half], args.weights + column, stride,
+                    1 - 2 * half, sums);
+      }
+      std::uint8_t* out = args.output + i * args.columns + column;
+      for (std::size_t j = 0; j < width; j += kLanes) {
+        store_relu(vi_load(sums + j), args.multiplier + column + j, args.bias + column + j,
+                   out + j);
+      }
     }
   }
-}
-
-static void int8_gather(const Int8GatherArgs& args) {
-  std::size_t column = 0;
-  for (; column + kGatherColumns <= args.columns; column += kGatherColumns) {
-    gather_columns<kGatherColumns>(args, column);
-  }
-  if (column < args.columns) gather_columns<kInt8Padding>(args, column);
 }

@@ -18,6 +18,12 @@ namespace pqrnn {
 // Columns of products are multiples of it. Weights of padding are zero; its bytes may be anything.
 constexpr std::size_t kInt8Padding = 32;
 
+constexpr std::size_t kGatherColumns = 64;  // a cache line of a row of weights
+
+// Weights that are -3, -1, 1 or 3 as codes 0 to 3: of each block of so many columns, the last one
+// filled up, column j has 2 bits from bit 2 (j / q) on of byte j % q, where q is a quarter of it.
+constexpr std::size_t kCodeBlock = 256;
+
 constexpr int kStateZero = 128;  // zero point of states, which are -127..127; the bottleneck has 0
 
 struct Int8LinearArgs {
@@ -48,7 +54,8 @@ struct Int8GatherArgs {
   const std::uint32_t* rows;    // of all tokens, in either half of a token in any order
   const std::uint32_t* starts;  // [2 count + 1]: token i adds rows[starts[2i]] to the one before
                                 // rows[starts[2i + 1]], and takes away those up to the next token's
-  const std::int8_t* weights;   // [.., columns]
+  const std::int8_t* weights;   // [.., columns filled up to kGatherColumns], or null, and then
+  const std::uint8_t* codes;    // [.., columns / kCodeBlock, kCodeBlock / 4], see there
   std::size_t columns;          // a multiple of kInt8Padding
   std::size_t count;
   const float* multiplier;  // [columns], like the next

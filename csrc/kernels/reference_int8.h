@@ -42,12 +42,22 @@ static void reference_int8_relu(const Int8ReluArgs& args) {
   }
 }
 
+static std::int32_t reference_gathered_weight(const Int8GatherArgs& args, std::uint32_t row,
+                                              std::size_t column) {
+  const std::size_t panels = (args.columns + kGatherColumns - 1) / kGatherColumns;
+  if (!args.codes) return args.weights[row * panels * kGatherColumns + column];
+  const std::size_t blocks = (args.columns + kCodeBlock - 1) / kCodeBlock, quarter = kCodeBlock / 4;
+  const std::size_t block = column / kCodeBlock, j = column % kCodeBlock;
+  const int byte = args.codes[(row * blocks + block) * quarter + j % quarter];
+  return 2 * (byte >> 2 * (j / quarter) & 3) - 3;
+}
+
 static void reference_int8_gather(const Int8GatherArgs& args) {
   for (std::size_t i = 0; i < args.count; ++i) {
     for (std::size_t column = 0; column < args.columns; ++column) {
       std::int32_t sum = 0;
       for (std::uint32_t r = args.starts[2 * i]; r < args.starts[2 * i + 2]; ++r) {
-        const std::int32_t weight = args.weights[args.rows[r] * args.columns + column];
+        const std::int32_t weight = reference_gathered_weight(args, args.rows[r], column);
         sum += r < args.starts[2 * i + 1] ? weight : -weight;
       }
       const float y = static_cast<float>(sum) * args.multiplier[column];

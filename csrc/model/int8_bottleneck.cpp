@@ -136,7 +136,9 @@ void Int8Engine::gather_fresh(Workspace& work) const {
   Int8GatherArgs args = {};
   args.rows = whole.rows.data();
   args.starts = whole.starts.data();
-  args.weights = weights_.feature_rows.data();
+  const bool coarse = weights_.feature_codes.size() > 0;
+  args.weights = coarse ? nullptr : weights_.feature_rows.data();
+  args.codes = coarse ? weights_.feature_codes.data() : nullptr;
   args.columns = weights_.widths.bottleneck;
   args.count = whole.fresh.size();
   args.multiplier = weights_.bottleneck.multiplier.data();

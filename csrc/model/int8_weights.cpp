@@ -1,5 +1,6 @@
 #include "model/int8_weights.h"
 
+#include <algorithm>
 #include <string>
 
 #include "model/tensor_reader.h"
@@ -20,12 +21,37 @@ void read(const TensorReader& reader, const std::string& name, bool biased, Tens
   if (biased) reader.floats(name + ".bias", tensor.bias);
 }
 
+constexpr std::size_t kTurnedRows = 256;  // at once, which stay in a cache
+
 // Row by row of features: what Int8GatherArgs reads.
 void turn_rows(const std::vector<std::int8_t>& weight, std::size_t outputs, std::size_t features,
                std::size_t width, Buffer<std::int8_t>& rows) {
+  width = round_up(width, kGatherColumns);
   rows = zero_buffer<std::int8_t>(features * width);
-  for (std::size_t b = 0; b < outputs; ++b) {
-    for (std::size_t f = 0; f < features; ++f) rows[f * width + b] = weight[b * features + f];
+  for (std::size_t first = 0; first < features; first += kTurnedRows) {
+    const std::size_t end = std::min(features, first + kTurnedRows);
+    for (std::size_t b = 0; b < outputs; ++b) {
+      for (std::size_t f = first; f < end; ++f) rows[f * width + b] = weight[b * features + f];
+    }
+  }
+}
+
+void turn_codes(const std::vector<std::int8_t>& weight, std::size_t outputs, std::size_t features,
+                std::size_t width, Buffer<std::uint8_t>& codes) {
+  constexpr std::size_t quarter = kCodeBlock / 4;
+  const std::size_t stride = round_up(width, kCodeBlock) / 4;
+  codes = zero_buffer<std::uint8_t>(features * stride);
+  for (std::size_t first = 0; first < features; first += kTurnedRows) {
+    const std::size_t end = std::min(features, first + kTurnedRows);
+    for (std::size_t b = 0; b < outputs; ++b) {
+      const std::size_t place = b / kCodeBlock * quarter + b % quarter;
+      const unsigned shift = static_cast<unsigned>(2 * (b % kCodeBlock / quarter));
+      for (std::size_t f = first; f < end; ++f) {
+        const unsigned code = static_cast<unsigned>(weight[b * features + f] + 3) / 2;
+        codes[f * stride + place] =
+            static_cast<std::uint8_t>(codes[f * stride + place] | code << shift);
+      }
+    }
   }
 }
 
@@ -41,7 +67,9 @@ void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
   const int zero = weights.feature_zero;
   Int8Packer words(kernels, shared, width, 2, zero, weights.words, !extras);
   Int8Packer packer(kernels, rest, width, 2, zero, weights.bottleneck, !extras);
-  if (weights.hashed) {
+  if (weights.hashed && reader.coarse("bottleneck.weight")) {
+    turn_codes(tensor.weight, config.bottleneck_size, features, width, weights.feature_codes);
+  } else if (weights.hashed) {
     turn_rows(tensor.weight, config.bottleneck_size, features, width, weights.feature_rows);
   }
   const double grid = 255.0 / range;
@@ -232,7 +260,7 @@ Int8Weights::Int8Weights(const ModelConfig& config, const Projector& projector)
 
 std::size_t Int8Weights::bytes() const {
   std::size_t total = bottleneck.bytes() + words.bytes() + feature_rows.size() +
-                      first.columns_of.bytes() + attention.weights.size() +
+                      feature_codes.size() + first.columns_of.bytes() + attention.weights.size() +
                       transitions.size() * sizeof(float);
   for (const Layer& layer : layers) {
     total += layer.directions[0].bytes() + layer.directions[1].bytes();

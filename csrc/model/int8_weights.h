@@ -25,7 +25,8 @@ struct Int8Weights {
   Int8Columns bottleneck;            // Int8ReluArgs, of the features from `shared` on
   Int8Columns words;                 // Int8LinearArgs, of those before
   bool hashed;                       // or, where few features are not zero: Int8GatherArgs
-  Buffer<std::int8_t> feature_rows;  // [features, widths.bottleneck], its weights
+  Buffer<std::int8_t> feature_rows;  // its weights, or
+  Buffer<std::uint8_t> feature_codes;  // their codes, where they have 2 bits
 
   // The first layer as one product of a token with all taps of both directions, see
   // Weights::First. Multipliers and biases are [direction, state / lanes, gates, lanes].

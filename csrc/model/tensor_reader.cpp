@@ -69,6 +69,8 @@ void TensorReader::weight(const std::string& name, std::vector<float>& values) c
   }
 }
 
+bool TensorReader::coarse(const std::string& name) const { return file_.tensor(name)->packed == 4; }
+
 void TensorReader::whole_weight(const std::string& name, std::vector<std::int8_t>& values,
                                 std::vector<float>& scales) const {
   const TensorView& tensor = *file_.tensor(name);

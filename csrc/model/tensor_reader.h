@@ -18,6 +18,8 @@ class TensorReader {
   void floats(const std::string& name, std::vector<float>& values) const;
   // Row-major as float32: F32, F16, or I8 and packed U8 with their scales.
   void weight(const std::string& name, std::vector<float>& values) const;
+  // Whether a tensor has weights of 2 bits: -3, -1, 1 and 3.
+  bool coarse(const std::string& name) const;
   // Row-major of a tensor that is I8 or packed U8, and the scales of its rows.
   void whole_weight(const std::string& name, std::vector<std::int8_t>& values,
                     std::vector<float>& scales) const;
