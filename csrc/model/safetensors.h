@@ -19,11 +19,11 @@ enum class Dtype { f32, f16, i8, u8 };
 struct TensorView {
   std::string name;
   Dtype dtype = Dtype::f32;
+  unsigned packed = 1;  // numbers in each element, where check_tensors() finds several
   std::vector<std::size_t> shape;
   const unsigned char* data = nullptr;  // into the buffer, any alignment
   std::size_t bytes = 0;                // elements() * size of the dtype
   std::size_t elements = 0;
-  unsigned packed = 1;  // numbers in each element, where check_tensors() finds several
 };
 
 struct SafetensorsFile {
