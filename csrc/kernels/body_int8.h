@@ -4,6 +4,7 @@
 
 #include "kernels/body_int8_vector.h"
 #include "kernels/body_int8_product.h"
+#include "kernels/body_int8_sparse.h"
 #include "kernels/body_int8_ternary.h"
 #include "kernels/body_int8_gather_codes.h"
 #include "kernels/body_int8_gather.h"
@@ -78,5 +79,6 @@ static std::int64_t int8_peak(std::int64_t rounds) {
 }
 
 static constexpr Int8Kernels int8_kernels = {
-    kLanes,    kInputOffset, kTernaryOffset,  int8_linear,  int8_relu,    int8_gather, int8_qrnn,
-    int8_taps, int8_dot,     int8_add_scaled, int8_softmax, int8_sigmoid, int8_peak};
+    kLanes,          kInputOffset, kTernaryOffset, kSparse,   int8_linear,
+    int8_relu,       int8_gather,  int8_qrnn,      int8_taps, int8_dot,
+    int8_add_scaled, int8_softmax, int8_sigmoid,   int8_peak};

@@ -33,8 +33,8 @@ static void ternary_product(const std::uint8_t* const* input, std::size_t depth,
         std::int32_t four;
         memcpy(&four, row[r] + d, 4);
         const VI x = vi_set(four);
-        pairs[r][0] = vi_pairs(pairs[r][0], x, first);
-        pairs[r][1] = vi_pairs(pairs[r][1], x, second);
+        pairs[r][0] = vi_add_pairs(pairs[r][0], vi_pairs(x, first));
+        pairs[r][1] = vi_add_pairs(pairs[r][1], vi_pairs(x, second));
       }
     }
     PQRNN_UNROLL
@@ -71,14 +71,17 @@ constexpr int kTernaryOffset = kInputOffset;
 
 static void int8_linear(const Int8LinearArgs& args) {
 #ifdef PQRNN_BYTE_PAIRS
-  if (args.ternary) return int8_panels<TernaryProduct>(args, int8_store_sums(args));
+  if (args.inputs == Int8Inputs::sparse) return sparse_linear(args);
+  if (args.inputs == Int8Inputs::ternary) {
+    return int8_panels<TernaryProduct>(args, int8_store_sums(args));
+  }
 #endif
   int8_panels(args, int8_store_sums(args));
 }
 
 static void int8_relu(const Int8ReluArgs& args) {
 #ifdef PQRNN_BYTE_PAIRS
-  if (args.product.ternary) {
+  if (args.product.inputs == Int8Inputs::ternary) {
     return int8_panels<TernaryProduct>(args.product, int8_store_relu(args));
   }
 #endif

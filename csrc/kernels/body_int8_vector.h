@@ -4,8 +4,9 @@
 //   VI  kLanes int32        VX  four inputs of one row, for every lane       VW  four weights of
 //   each
 // vx_opaque() makes compilers believe that the inputs have changed. Where PQRNN_BYTE_PAIRS is
-// defined, vi_pairs() adds products of inputs 0..2 two by two to 2 kLanes sums of int16, and
-// vi_join() those to sums of int32: see body_int8_ternary.h.
+// defined, vi_pairs() makes 2 kLanes sums of int16 of products of inputs two by two, vi_join() adds
+// those to sums of int32, and zips put bytes, and pairs of bytes, of two vectors side by side
+// within each 16 bytes: see body_int8_ternary.h and body_int8_sparse.h.
 //
 // This header has no include guard on purpose: it belongs to body.h.
 
@@ -61,9 +62,12 @@ inline VI vi_dot(VI sum, VX x, VW w) {
 }
 #define PQRNN_BYTE_PAIRS 1
 inline VI vi_set(std::int32_t four) { return _mm512_set1_epi32(four); }
-inline VI vi_pairs(VI pairs, VI x, VI w) {
-  return _mm512_add_epi16(pairs, _mm512_maddubs_epi16(x, w));
-}
+inline VI vi_pairs(VI x, VI w) { return _mm512_maddubs_epi16(x, w); }
+inline VI vi_add_pairs(VI a, VI b) { return _mm512_add_epi16(a, b); }
+inline VI vi_zip_bytes_low(VI a, VI b) { return _mm512_unpacklo_epi8(a, b); }
+inline VI vi_zip_bytes_high(VI a, VI b) { return _mm512_unpackhi_epi8(a, b); }
+inline VI vi_zip_pairs_low(VI a, VI b) { return _mm512_unpacklo_epi16(a, b); }
+inline VI vi_zip_pairs_high(VI a, VI b) { return _mm512_unpackhi_epi16(a, b); }
 inline VI vi_join(VI sum, VI pairs) {
   return vi_add(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
@@ -107,14 +111,17 @@ inline void vx_opaque(VX& x) {
 }
 #define PQRNN_BYTE_PAIRS 1
 inline VI vi_set(std::int32_t four) { return _mm256_set1_epi32(four); }
-inline VI vi_pairs(VI pairs, VI x, VI w) {
-  return _mm256_add_epi16(pairs, _mm256_maddubs_epi16(x, w));
-}
+inline VI vi_pairs(VI x, VI w) { return _mm256_maddubs_epi16(x, w); }
+inline VI vi_add_pairs(VI a, VI b) { return _mm256_add_epi16(a, b); }
+inline VI vi_zip_bytes_low(VI a, VI b) { return _mm256_unpacklo_epi8(a, b); }
+inline VI vi_zip_bytes_high(VI a, VI b) { return _mm256_unpackhi_epi8(a, b); }
+inline VI vi_zip_pairs_low(VI a, VI b) { return _mm256_unpacklo_epi16(a, b); }
+inline VI vi_zip_pairs_high(VI a, VI b) { return _mm256_unpackhi_epi16(a, b); }
 inline VI vi_join(VI sum, VI pairs) {
   return vi_add(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 inline VI vi_dot(VI sum, VX x, VW w) {
-  return vi_join(sum, _mm256_maddubs_epi16(x.size, _mm256_sign_epi8(w, x.whole)));
+  return vi_join(sum, vi_pairs(x.size, _mm256_sign_epi8(w, x.whole)));
 }
 
 #elif defined(__SSE2__) || defined(_M_X64)

@@ -26,6 +26,14 @@ constexpr std::size_t kCodeBlock = 256;
 
 constexpr int kStateZero = 128;  // zero point of states, which are -127..127; the bottleneck has 0
 
+enum class Int8Inputs {
+  any,
+  ternary,  // 0, 1 and 2: features whose zero point is 1
+  sparse,   // 0 is the zero point and the most frequent; only where Int8Kernels::sparse, where
+           // column c of the weights' [columns / (4 lanes) rounded up, depth, 4 lanes] is in byte
+           // c % lanes / 4 * 16 + c / lanes % 4 * 4 + c % 4 of a row
+};
+
 struct Int8LinearArgs {
   const std::uint8_t* input;  // [count, depth], rows `input_stride` bytes apart
   std::size_t input_stride;
@@ -36,7 +44,7 @@ struct Int8LinearArgs {
   std::size_t count;
   std::int32_t* output;  // [count, columns], rows `output_stride` numbers apart
   std::size_t output_stride;
-  bool ternary;  // inputs are 0, 1 and 2: features whose zero point is 1
+  Int8Inputs inputs;
 };
 
 // The same, then output = round(min(max((before + sum) * multiplier + bias, 0), 255)).
@@ -112,7 +120,8 @@ struct Int8TapsArgs {
 struct Int8Kernels {
   std::size_t lanes;   // columns that one vector holds: 1, 4, 8 or 16
   int input_offset;    // 0 or 128, see above
-  int ternary_offset;  // the same for ternary inputs
+  int ternary_offset;  // the same for ternary inputs; for sparse ones it is 0
+  bool sparse;         // whether linear knows them
 
   void (*linear)(const Int8LinearArgs& args);
   void (*relu)(const Int8ReluArgs& args);

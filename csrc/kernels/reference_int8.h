@@ -191,6 +191,7 @@ static std::int64_t reference_int8_peak(std::int64_t rounds) {
 static constexpr Int8Kernels int8_kernels = {1,
                                              0,
                                              0,
+                                             false,
                                              reference_int8_linear,
                                              reference_int8_relu,
                                              reference_int8_gather,

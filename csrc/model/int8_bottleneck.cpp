@@ -21,7 +21,7 @@ Int8LinearArgs bottleneck_product(const Int8Columns& weights, std::size_t depth,
   args.weights = weights.weights.data();
   args.init = weights.init.data();
   args.columns = args.output_stride = columns;
-  args.ternary = ternary;
+  args.inputs = ternary ? Int8Inputs::ternary : Int8Inputs::any;
   return args;
 }
 

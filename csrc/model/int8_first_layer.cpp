@@ -17,6 +17,7 @@ void Int8Engine::run_products(Workspace& work) const {
   args.weights = first.columns_of.weights.data();
   args.init = first.columns_of.init.data();
   args.columns = first.columns;
+  args.inputs = first_inputs(kernels_);
   args.count = misses;
   args.output = work.whole.token_products.data();
   args.output_stride = first.row;

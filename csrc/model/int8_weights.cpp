@@ -65,8 +65,9 @@ void load_bottleneck(const TensorReader& reader, const ModelConfig& config,
   const std::size_t width = weights.widths.bottleneck, shared = weights.shared;
   const std::size_t rest = weights.hashed ? 0 : weights.features - shared;
   const int zero = weights.feature_zero;
-  Int8Packer words(kernels, shared, width, 2, zero, weights.words, !extras);
-  Int8Packer packer(kernels, rest, width, 2, zero, weights.bottleneck, !extras);
+  const Int8Inputs inputs = extras ? Int8Inputs::any : Int8Inputs::ternary;
+  Int8Packer words(kernels, shared, width, 2, zero, weights.words, inputs);
+  Int8Packer packer(kernels, rest, width, 2, zero, weights.bottleneck, inputs);
   if (weights.hashed && reader.coarse("bottleneck.weight")) {
     turn_codes(tensor.weight, config.bottleneck_size, features, width, weights.feature_codes);
   } else if (weights.hashed) {
@@ -110,7 +111,8 @@ void load_first(const TensorReader& reader, const ModelConfig& config, const Ker
   const std::size_t gates = config.gates(), states = config.state_size;
   const std::size_t kernel = config.kernel_size, inputs = config.bottleneck_size;
   const std::size_t lanes = kernels.int8.lanes, scales = gates * weights.widths.state;
-  Int8Packer packer(kernels, weights.widths.bottleneck, first.columns, 2, 0, first.columns_of);
+  Int8Packer packer(kernels, weights.widths.bottleneck, first.columns, 2, 0, first.columns_of,
+                    first_inputs(kernels));
   first.columns_of.multiplier = zero_buffer<float>(config.directions() * scales);
   first.columns_of.bias = zero_buffer<float>(config.directions() * scales);
   for (std::size_t d = 0; d < config.directions(); ++d) {

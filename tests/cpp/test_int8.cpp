@@ -73,7 +73,7 @@ void test_linear(const Int8Kernels& kernels) {
         args.columns = args.output_stride = columns;
         args.count = count;
         args.output = found.data();
-        args.ternary = ternary;
+        args.inputs = ternary ? Int8Inputs::ternary : Int8Inputs::any;
         kernels.linear(args);
         const auto multiplier = real(columns, 1e-3f), bias = real(columns, 200.0f);
         const auto others = whole<std::int32_t>(count * columns, -50000, 50000);
@@ -101,6 +101,61 @@ void test_linear(const Int8Kernels& kernels) {
         CHECK_EQ(kernels.dot(input.data(), weights.data(), depth), dot);
         CHECK_EQ(kernels.dot(input.data(), weights.data(), depth - 1),
                  dot - input[depth - 1] * weights[depth - 1]);
+      }
+    }
+  }
+}
+
+// Inputs between none and all of them not 0, and the largest sums of two that there can be.
+void test_sparse(const Int8Kernels& kernels) {
+  if (!kernels.sparse) return;
+  const std::size_t lanes = kernels.lanes, width = 4 * lanes;
+  for (const std::size_t depth : {4, 224, 256, 260, 1024}) {
+    for (const std::size_t columns : {32, 96, 1536}) {
+      for (const std::size_t count : {1, 15, 16, 33}) {
+        const std::size_t stride = depth + 4;
+        auto input = whole<std::uint8_t>(count * stride, 0, 255);
+        for (std::size_t i = 1; i < count; ++i) {
+          for (std::size_t d = 0; d < depth; ++d) {
+            if (rng() % 16 > i % 17) input[i * stride + d] = 0;
+          }
+        }
+        std::fill_n(input.begin(), depth, std::uint8_t{255});
+        auto weights = whole<std::int8_t>(columns * depth, -127, 127);
+        std::fill_n(weights.begin(), depth, std::int8_t{-127});
+        std::fill_n(weights.begin() + static_cast<std::ptrdiff_t>(depth), depth, std::int8_t{127});
+        std::vector<std::int8_t> packed((columns + width - 1) / width * width * depth);
+        for (std::size_t c = 0; c < columns; ++c) {
+          const std::size_t place = c % lanes / 4 * 16 + c / lanes % 4 * 4 + c % 4;
+          for (std::size_t d = 0; d < depth; ++d) {
+            packed[(c / width * depth + d) * width + place] = weights[c * depth + d];
+          }
+        }
+        const auto init = whole<std::int32_t>(columns, -1000, 1000);
+        std::vector<std::int32_t> found(count * (columns + 8), 77);
+        Int8LinearArgs args = {};
+        args.input = input.data();
+        args.input_stride = stride;
+        args.depth = depth;
+        args.weights = packed.data();
+        args.init = init.data();
+        args.columns = columns;
+        args.count = count;
+        args.output = found.data();
+        args.output_stride = columns + 8;
+        args.inputs = Int8Inputs::sparse;
+        kernels.linear(args);
+        bool equal = true;
+        for (std::size_t i = 0; i < count; ++i) {
+          for (std::size_t c = 0; c < columns + 8; ++c) {
+            std::int64_t sum = c < columns ? init[c] : 77;
+            for (std::size_t d = 0; c < columns && d < depth; ++d) {
+              sum += std::int64_t{input[i * stride + d]} * weights[c * depth + d];
+            }
+            equal &= found[i * (columns + 8) + c] == sum;
+          }
+        }
+        CHECK(equal);
       }
     }
   }
@@ -252,6 +307,7 @@ int main(int count, char** arguments) {
   for (auto entry = available_kernels(); *entry; ++entry) {
     std::printf("%s\n", (*entry)->name);
     test_linear((*entry)->int8);
+    test_sparse((*entry)->int8);
     test_gates((*entry)->int8);
     test_floats((*entry)->int8, reference->int8);
     if (!CHECK(count > 1)) break;
