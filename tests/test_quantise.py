@@ -57,6 +57,22 @@ def test_ranges_are_those_of_the_activations(
 
 
 @pytest.mark.parametrize("skip", [False, True])
+def test_long_texts_are_read_from_their_start(
+    skip: bool, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """512 tokens of a text, and of these the bottleneck of every eighth."""
+    config = dataclasses.replace(SHAPE, skip=skip)
+    path, tensors = twin.random_model(config, rng, tmp_path)
+    text = " ".join(f"w{number}" for number in range(700))
+    start = text[: text.index(" w512")]
+    low, pooled = activations(config, tensors, [start])
+    found = calibrate(path, [text], quantile=1.0)
+    np.testing.assert_allclose(found["bottleneck.range"], [low[::8].max()], rtol=1e-5)
+    states = np.abs(pooled[:, -2 * config.state_size :]).max()
+    np.testing.assert_allclose(found["pooled.range"][-1], states, rtol=1e-4)
+
+
+@pytest.mark.parametrize("skip", [False, True])
 def test_vectors_stay_near(skip: bool, tmp_path: Path, rng: np.random.Generator) -> None:
     config = dataclasses.replace(SHAPE, skip=skip)
     path, _ = twin.random_model(config, rng, tmp_path)

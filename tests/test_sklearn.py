@@ -137,6 +137,22 @@ def test_answers_are_those_of_its_model_file(fitted: PQRNNClassifier, tmp_path: 
     assert isinstance(model, pq.Classifier)
     assert model.predict(texts) == fitted.predict(texts).tolist()
     assert model.classes == tuple(fitted.classes_)
+    assert model.config.precision == "int8"
+
+
+@needs_torch
+def test_trained_with_8_bits_in_the_loop(fitted: PQRNNClassifier) -> None:
+    texts, labels = data(60, seed=1)
+    looped = tiny(config={**SHAPE, "precision": "int8"}).fit(*data())
+    assert looped.model_.config == fitted.model_.config
+    assert looped.score(texts, labels) > 0.9
+
+
+@needs_torch
+@pytest.mark.parametrize("texts", [["", "a"], ["", " "]])
+def test_texts_without_tokens(texts: list[str]) -> None:
+    fitted = tiny(epochs=1, batch_size=2).fit(texts, [0, 1])
+    np.testing.assert_allclose(fitted.predict_proba(["", "b"]).sum(axis=1), 1, rtol=1e-5)
 
 
 @needs_torch

@@ -19,7 +19,8 @@ __all__ = ["calibrate", "quantise"]
 
 FloatArray = npt.NDArray[np.float32]
 
-_TEXTS_AT_ONCE = 64
+_TOKENS = 512  # of a text, from its start: more of them have no larger activations
+_ROWS = 64  # of these, whose bottlenecks are kept
 
 
 def quantise(
@@ -77,17 +78,19 @@ def calibrate(
     loaded, tensors = native.Model(data), load_tensors(model)
     config = PQRNNConfig.from_json(loaded.config_json)
     projection = Projection(**dataclasses.asdict(config.projection))
+    width = config.bottleneck_size if config.skip else 0
     low, pooled = [], []
-    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-        part = list(texts[begin : begin + _TEXTS_AT_ONCE])
-        features = projection.ragged(part, dtype=np.float32)[0]
-        # The engine reads the size of an empty text, minus infinity, as -1.
-        rows = np.maximum(features, -1) @ tensors["bottleneck.weight"].T
-        low.append(np.maximum(rows + tensors["bottleneck.bias"], 0).ravel())
+    for text in texts:
+        spans = projection.spans(text)
+        if not spans:
+            continue
+        start = text[: spans[:_TOKENS][-1][1]]
         # Begin and end marks are left out, which a range does not mind.
-        states = [loaded.encode_tokens(text)[0] for text in part]
-        pooled += [_pooled(config, tensors, each) for each in states if len(each)]
-    if not pooled or not any(len(part) for part in low):
+        states, _ = loaded.encode_tokens(start)
+        pooled.append(_pooled(config, tensors, states))
+        rows = states[:, :width] if config.skip else _bottleneck(projection, tensors, start)
+        low.append(rows[:: -(-len(rows) // _ROWS)].ravel())
+    if not pooled:
         raise ValueError("texts must have tokens to take ranges from, got none")
 
     def end(values: npt.NDArray[Any]) -> np.float32:
@@ -95,7 +98,6 @@ def calibrate(
         return np.float32(max(float(np.quantile(np.abs(values), quantile)), 1e-6))
 
     bottleneck = end(np.concatenate(low))
-    width = config.bottleneck_size if config.skip else 0
     vectors = np.stack(pooled)
     ranges = [bottleneck] if config.skip else []
     # A mean of states is mostly smaller than they are, and its grid may be finer.
@@ -104,6 +106,15 @@ def calibrate(
         "bottleneck.range": np.array([bottleneck], np.float32),
         "pooled.range": np.array(ranges, np.float32),
     }
+
+
+def _bottleneck(
+    projection: Projection, tensors: Mapping[str, FloatArray], text: str
+) -> npt.NDArray[Any]:
+    """What a text's tokens have behind the bottleneck, [tokens, B]."""
+    features = projection.ragged([text], dtype=np.float32)[0]
+    rows = np.maximum(features @ tensors["bottleneck.weight"].T + tensors["bottleneck.bias"], 0)
+    return rows
 
 
 def _pooled(config: PQRNNConfig, tensors: Mapping[str, FloatArray], states: FloatArray) -> Any:

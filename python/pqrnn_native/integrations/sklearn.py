@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,11 +37,14 @@ from ..classifier import Classifier
 from ..config import PQRNNConfig
 from ..encoder import Encoder
 from ..loading import load
+from ..projection import Projection
+from ..quantise import quantise
 
 __all__ = ["PQRNNClassifier", "PQRNNVectorizer"]
 
 _NEVER = 2**31
 _NGRAMS = 1024  # features that an encoder without any gets
+_CALIBRATED = 2000  # texts that say how large activations become
 
 
 class PQRNNClassifier(ClassifierMixin, BaseEstimator):
@@ -73,9 +77,8 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: ``[labels]``, sorted; with an indicator matrix the numbers of its columns.
-        model_: the trained :class:`pqrnn_native.Classifier`, weights stored in float16;
-            ``model_.save(path)`` writes it for :func:`pqrnn_native.load`. Its class names are
-            ``str(label)``.
+        model_: the trained :class:`pqrnn_native.Classifier`, in 8 bits; ``model_.save(path)``
+            writes it for :func:`pqrnn_native.load`. Its class names are ``str(label)``.
     """
 
     def __init__(
@@ -220,9 +223,17 @@ class PQRNNClassifier(ClassifierMixin, BaseEstimator):
         with TemporaryDirectory(prefix="pqrnn-") as folder, _torch_untouched():
             result = fit(
                 train, dev, out=Path(folder, "run"), config=config, settings=settings,
-                init=self._start(), dtype="float16", progress=bool(self.verbose), pictures=False,
+                init=self._start(), progress=bool(self.verbose), pictures=False,
             )  # fmt: skip
-            return Classifier(result.path.read_bytes())
+            path = result.path
+            texts = [row.text for row in train.rows]
+            texts = texts[:: -(-len(texts) // _CALIBRATED)]
+            projection = Projection(**asdict(config.projection))
+            # Without any token there is nothing that 8 bits could be fitted to.
+            if config.precision == "float32" and any(map(projection.tokens, texts)):
+                path = Path(folder, "int8.safetensors")
+                quantise(result.path, texts, path)
+            return Classifier(path.read_bytes())
 
 
 class PQRNNVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
