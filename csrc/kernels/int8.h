@@ -26,12 +26,14 @@ constexpr std::size_t kCodeBlock = 256;
 
 constexpr int kStateZero = 128;  // zero point of states, which are -127..127; the bottleneck has 0
 
+// What inputs are known to be. Sparse ones have the zero point 0, and most are 0: where
+// Int8Kernels::sparse, linear leaves those out, and reads its weights from
+// [columns / (4 lanes) rounded up, depth, 4 lanes], column c of such a block from byte
+// c % lanes / 4 * 16 + c / lanes * 4 + c % 4 of each row.
 enum class Int8Inputs {
   any,
   ternary,  // 0, 1 and 2: features whose zero point is 1
-  sparse,   // 0 is the zero point and the most frequent; only where Int8Kernels::sparse, where
-           // column c of the weights' [columns / (4 lanes) rounded up, depth, 4 lanes] is in byte
-           // c % lanes / 4 * 16 + c / lanes % 4 * 4 + c % 4 of a row
+  sparse,
 };
 
 struct Int8LinearArgs {

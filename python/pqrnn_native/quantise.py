@@ -113,8 +113,8 @@ def _bottleneck(
 ) -> npt.NDArray[Any]:
     """What a text's tokens have behind the bottleneck, [tokens, B]."""
     features = projection.ragged([text], dtype=np.float32)[0]
-    rows = np.maximum(features @ tensors["bottleneck.weight"].T + tensors["bottleneck.bias"], 0)
-    return rows
+    sums: npt.NDArray[Any] = features @ tensors["bottleneck.weight"].T
+    return np.maximum(sums + tensors["bottleneck.bias"], 0)
 
 
 def _pooled(config: PQRNNConfig, tensors: Mapping[str, FloatArray], states: FloatArray) -> Any:
