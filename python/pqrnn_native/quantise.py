@@ -38,7 +38,8 @@ def quantise(
 
     Args:
         model: Model file with ``precision="float32"``.
-        texts: What ranges are taken from: some hundred texts of the kind that the model is for.
+        texts: What ranges are taken from: some hundred texts of the kind that the model is for; of
+            each the first 512 tokens.
         out: File to write or replace.
         quantile: The share of activations that a grid covers; what is larger is cut to its end.
         info: Further entries for the file's ``info``.
